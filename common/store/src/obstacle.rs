@@ -37,7 +37,8 @@ impl Obstacle {
         }
     }
 
-    pub(crate) fn advice(self) -> &'static str {
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::Link => {
                 "no link inside of a repository is followed: mount the other place there (`mount --bind`), or move the \

@@ -233,6 +233,15 @@ pub enum VaultError {
         /// The number of the roster.
         number: u64,
     },
+    /// Someone else changed the roster while a prune ran.
+    #[error(
+        "roster {number} was stored while the prune ran, and may have removed its key or asked to keep more: nothing \
+         more is deleted"
+    )]
+    PrunedByOlderRoster {
+        /// The number of the new roster.
+        number: u64,
+    },
     /// The holder of the key was removed from the roster.
     #[error("this {0} key was removed from the roster of the repository")]
     Removed(&'static str),

@@ -4,6 +4,7 @@
 mod claims;
 mod cost;
 pub(crate) mod crafted;
+mod folders;
 mod hiding;
 mod kinds;
 mod reach;

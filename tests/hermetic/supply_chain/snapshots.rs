@@ -137,6 +137,25 @@ fn without_a_root_the_repository_vouches_for_itself_and_both_programs_say_so() {
 }
 
 #[test]
+fn a_damaged_countersignature_is_told_and_takes_nothing_from_the_others() {
+    let case = Case::new();
+    let countersigned = |key: &str| -> PathBuf {
+        let before = case.repo.objects("snapshots");
+        case.sign(key).expect_code(0);
+        case.repo.objects("snapshots").into_iter().find(|path| !before.contains(path)).unwrap()
+    };
+    let (_, damaged) = (countersigned("release.key"), countersigned("other.key"));
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let said = case.verify(&["--key", "release.pub", "--json"]).expect_code(0).json();
+    let refused = said["refused"].as_array().unwrap();
+    assert_eq!(refused.len(), 1, "{said}");
+    assert!(refused[0]["reason"].as_str().unwrap().contains("its SHA-256 is"), "{said}");
+    case.verify(&["--key", "other.pub"]).expect_code(1);
+}
+
+#[test]
 fn a_countersignature_of_another_snapshot_does_not_count() {
     let case = Case::new();
     case.sign("release.key").expect_code(0);

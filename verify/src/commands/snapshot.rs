@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Whose latest snapshot is meant: the first digits of the writer's id, where several hosts write
     #[arg(long, value_name = "ID")]
     writer: Option<String>,
-    /// The repository's id; without it, whatever repository lies there is believed
+    /// The repository's id; without it, the repository at the location is believed to be the right one
     #[arg(long, value_name = "ID")]
     root: Option<String>,
     /// Refuse a repository that lost what this file remembers, and remember what is there now; made if it is missing
@@ -233,7 +233,15 @@ async fn judge_signers(
         });
     }
     let claim = Claim { subject: snapshot.part(), predicate_type: PredicateType::of_uri(PREDICATE_TYPE) };
-    for (object, bytes) in snapshot.countersignatures(repository).await? {
+    for (object, read) in snapshot.countersignatures(repository).await? {
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let (bundle, reason) = (object, error.to_string());
+                report.refused.push(RefusedBundle { bundle, reason, step: None });
+                continue;
+            }
+        };
         match judge(&bytes, &claim, policy) {
             Ok(found) if found.payload != snapshot.payload() => report.refused.push(RefusedBundle {
                 bundle: object,

@@ -169,7 +169,12 @@ impl Folders {
         let named = opened.named_streams().await?;
         let mut paths = Vec::new();
         for stream in named.iter().filter(|stream| stream.kind == StreamKind::Path) {
-            let origin = opened.origin(stream.index).await.ok().flatten();
+            let origin = match opened.origin(stream.index).await {
+                Ok(origin) => origin,
+                Err(error @ (VaultError::Store(_) | VaultError::Interrupted)) => return Err(error.into()),
+                // A damaged stream has only its name.
+                Err(_) => None,
+            };
             paths.push(origin.map_or_else(|| stream.name.clone(), |path| path.display().to_string()));
         }
         Ok(Self { named, paths })

@@ -5,7 +5,8 @@
 //! sleeps between this check and its manifest may outlast even that, so a run whose manifest was stored long after its
 //! part checks again. All times are the storage's.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use lifeboat_store::StoreError;
 use crate::backup::contents_cache::ContentsCache;
 use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
+use crate::format::index::ListedPlaces;
 use crate::format::pack::WrappedRunKey;
 use crate::format::roster::Head;
 use crate::format::{index, layout};
@@ -136,7 +138,7 @@ impl Keeping<'_> {
         let is_endangered = |name: &FrameName| {
             excluded.frames.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
         };
-        let mut moves = Moves::new();
+        let (mut moves, mut trailers) = (Moves::new(), Trailers::default());
         for (run, frames) in self.needed {
             let names = frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal });
             let endangered: BTreeSet<FrameName> = names.filter(is_endangered).collect();
@@ -147,10 +149,13 @@ impl Keeping<'_> {
             let of_run = self.repository.places(&group, *run, is_wanted).await?;
             for name in &endangered {
                 let places = of_run.get(name).map_or(&[][..], Vec::as_slice);
-                let place = self.whole_place(&group, places).await?;
-                let place =
-                    place.ok_or_else(|| gone(format!("frame {} of run {}", name.ordinal, name.run)))?;
-                moves.entry(place.pack).or_default().push((*name, place));
+                let whole = self.whole_places(&group, *name, places, &mut trailers).await?;
+                if whole.is_empty() {
+                    return Err(gone(format!("frame {} of run {}", name.ordinal, name.run)));
+                }
+                for place in whole {
+                    moves.entry(place.pack).or_default().push((*name, place));
+                }
             }
         }
         let moved = self.repository.move_frames(&group, &moves, Some(self.wrapped)).await?;
@@ -158,20 +163,35 @@ impl Keeping<'_> {
         self.repository.write_locations(&group, self.key.pen(), &index::locations_of(&packs)).await
     }
 
-    /// The first place at which the frame is stored whole.
-    async fn whole_place(
+    /// The places at which the frame is stored whole by the packs' own trailers. If signers state different hashes, only
+    /// a holder of the run's key can tell which is true, so there is one place for each.
+    async fn whole_places(
         &self,
         group: &GroupView,
+        name: FrameName,
         places: &[FramePlace],
-    ) -> Result<Option<FramePlace>, StoreError> {
+        trailers: &mut Trailers,
+    ) -> Result<Vec<FramePlace>, StoreError> {
+        let mut whole: Vec<FramePlace> = Vec::new();
         for place in places {
-            if self.repository.frame_at(group.id, place).await?.is_ok() {
-                return Ok(Some(*place));
+            if whole.iter().any(|known| known.frame.hash == place.frame.hash) {
+                continue;
+            }
+            if let Entry::Vacant(unread) = trailers.entry(place.pack) {
+                let trailer = self.repository.pack_trailer(group, &place.pack, place.size).await?;
+                unread.insert(trailer.ok().map(|trailer| ListedPlaces::new(&trailer)));
+            }
+            let is_listed = trailers[&place.pack].as_ref().is_some_and(|it| it.has(name, &place.frame));
+            if is_listed && self.repository.frame_at(group.id, place).await?.is_ok() {
+                whole.push(*place);
             }
         }
-        Ok(None)
+        Ok(whole)
     }
 }
+
+/// What the trailers of packs list; `None` for a pack whose trailer cannot be read.
+type Trailers = HashMap<Sha256Digest, Option<ListedPlaces>>;
 
 /// Whether a run took so long that a prune may have considered it dead before its part was stored.
 pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {

@@ -4,7 +4,7 @@ use std::io;
 
 use lifeboat_core::{Fault, Kind};
 
-use super::VaultError;
+use super::{ObjectError, VaultError};
 
 impl Fault for VaultError {
     fn kind(&self) -> Kind {
@@ -49,6 +49,7 @@ impl Fault for VaultError {
             | Self::NotWhole { .. }
             | Self::TooMuchToList { .. }
             | Self::RosterChanged { .. }
+            | Self::PrunedByOlderRoster { .. }
             | Self::Object(_)
             | Self::Unreadable { .. }
             | Self::Target { .. }
@@ -92,6 +93,7 @@ impl Fault for VaultError {
                     .to_owned()
             }
             Self::LastRecipients { left } => advice_on_last_recipients(*left),
+            Self::Object(ObjectError::OutOfReach { obstacle, .. }) => obstacle.advice().to_owned(),
             Self::Object(_) => {
                 "restore the object from a mirror of the storage, or restore an older snapshot".to_owned()
             }
@@ -128,7 +130,9 @@ impl Fault for VaultError {
             }
             Self::AmbiguousMember { .. } => "give more digits of the id".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
-            Self::RosterChanged { .. } => "look at `lifeboat-backup key list`, then run again".to_owned(),
+            Self::RosterChanged { .. } | Self::PrunedByOlderRoster { .. } => {
+                "look at `lifeboat-backup key list`, then run again".to_owned()
+            }
             Self::NoSuchSnapshot { .. } => {
                 "see `list` of `lifeboat-restore` or `lifeboat-backup`; an id is given by four of its digits or more".to_owned()
             }

@@ -1,10 +1,11 @@
 //! The errors of single objects, if the storage answered: a type separate from the errors of an unreachable storage.
 //!
 //! An unreachable object is not damaged: the error ends the operation, and nothing follows from it. A damaged or
-//! missing object is a finding: it costs one object, and the caller decides whether to continue without it.
+//! missing object is a finding: it costs one object, and the caller decides whether to continue without it. So it does
+//! for an object that is out of this user's reach, from whose absence nothing follows either.
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::StoreError;
+use lifeboat_store::{Obstacle, PassedOver, StoreError};
 
 use crate::ids::{FrameName, RunId};
 
@@ -24,6 +25,15 @@ pub enum ObjectError {
     Missing {
         /// The object's name.
         key: String,
+    },
+    /// Something is in the way that may hide an object from this user, though others may see it: whether the object
+    /// exists and is whole is unknown.
+    #[error("`{place}` {obstacle}: what the repository has there cannot be read")]
+    OutOfReach {
+        /// The object's name, or the name of a folder in it.
+        place: String,
+        /// What is there.
+        obstacle: Obstacle,
     },
     /// No index object has the place of a frame.
     #[error("no index object has the place of frame {ordinal} of run {run}")]
@@ -57,6 +67,11 @@ impl ObjectError {
         Self::LostFrame { run: frame.run, ordinal: frame.ordinal }
     }
 
+    /// The objects at or below a place that a listing passed over.
+    pub(crate) fn out_of_reach(passed: &PassedOver) -> Self {
+        Self::OutOfReach { place: passed.place.clone(), obstacle: passed.obstacle }
+    }
+
     /// Separates a fault of one object, which must exist, from a fault of the storage.
     pub(crate) fn split<T>(read: Result<T, StoreError>) -> Read<T> {
         Ok(Err(match read {
@@ -67,6 +82,9 @@ impl ObjectError {
             }
             Err(StoreError::OutOfRange { key, range, size, .. }) => {
                 Self::Damaged { key, reason: format!("it has {size} bytes, but {range:?} should exist") }
+            }
+            Err(StoreError::NotAnObject { place, obstacle, .. }) if obstacle.may_hide_objects() => {
+                Self::OutOfReach { place, obstacle }
             }
             Err(StoreError::NotAnObject { key, place, obstacle, .. }) => {
                 Self::Damaged { key, reason: format!("`{place}` {obstacle}") }

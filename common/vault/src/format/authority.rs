@@ -40,8 +40,11 @@ pub(crate) enum Word {
     ChunksToRecover,
     /// A locations object: where a frame is stored. The hash of the bytes decides.
     Places,
-    /// A condemnation: runs do not refer to what it names, and a later prune may delete it.
-    Condemned,
+    /// A condemnation: runs do not refer to what it names. A prune that began before its keeper was removed may still
+    /// delete that.
+    CondemnedToRuns,
+    /// A condemnation: a later prune may delete what it names.
+    CondemnedToPrune,
     /// A loss: runs do not refer to the frames that it names, and store their chunks again.
     LostToRuns,
     /// A loss: a prune continues although a needed frame has no place, and a check reports the frame as known to be
@@ -63,7 +66,7 @@ impl Word {
             Self::Part { .. } | Self::PartUnderWay => Purpose::Part,
             Self::ChunksToReference | Self::ChunksToKeep | Self::ChunksToRecover => Purpose::Contents,
             Self::Places => Purpose::Locations,
-            Self::Condemned => Purpose::Condemnation,
+            Self::CondemnedToRuns | Self::CondemnedToPrune => Purpose::Condemnation,
             Self::LostToRuns | Self::LostToPrune | Self::LostToRestore { .. } => Purpose::Loss,
         }
     }
@@ -116,7 +119,8 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
         (Word::ChunksToReference, RemovedWriter) | (Word::ChunksToKeep, RemovedWriter | RemovedKeeper) => {
             Belief::IfFromBefore
         }
-        (Word::Condemned | Word::LostToPrune, _) => yes(matches!(standing, Keeper | Root)),
+        (Word::CondemnedToRuns, _) => yes(matches!(standing, Keeper | RemovedKeeper | Root)),
+        (Word::CondemnedToPrune | Word::LostToPrune, _) => yes(matches!(standing, Keeper | Root)),
         (Word::LostToRestore { writer }, Writer | RemovedWriter) => yes(is(writer)),
         (Word::LostToRestore { .. }, _) => yes(matches!(standing, Keeper | Root)),
     }
@@ -191,7 +195,7 @@ mod tests {
         STANDINGS.map(cell).join(" | ")
     }
 
-    fn words() -> [(&'static str, Word); 13] {
+    fn words() -> [(&'static str, Word); 14] {
         [
             ("registration: the run's key", Word::RunKey),
             ("registration: the run is under way", Word::RunUnderWay),
@@ -202,7 +206,8 @@ mod tests {
             ("contents: what prunes keep", Word::ChunksToKeep),
             ("contents: where lost chunks may be", Word::ChunksToRecover),
             ("locations: where frames may lie", Word::Places),
-            ("condemnation: what may be deleted", Word::Condemned),
+            ("condemnation: what runs do not refer to", Word::CondemnedToRuns),
+            ("condemnation: what may be deleted", Word::CondemnedToPrune),
             ("loss: what runs store again", Word::LostToRuns),
             ("loss: what prunes do not wait for", Word::LostToPrune),
             ("loss: what restores look for elsewhere", Word::LostToRestore { writer: OWN }),
@@ -224,7 +229,8 @@ mod tests {
                 | Word::ChunksToKeep
                 | Word::ChunksToRecover
                 | Word::Places
-                | Word::Condemned
+                | Word::CondemnedToRuns
+                | Word::CondemnedToPrune
                 | Word::LostToRuns
                 | Word::LostToPrune
                 | Word::LostToRestore { .. } => {}

@@ -42,8 +42,11 @@ pub fn roster(payload: &[u8]) -> bool {
         let key = roster.key_of(Signer::Keeper(keeper.id));
         assert!(key.is_some(), "every member of a parsed roster has a key");
         let group = crate::ids::GroupId::from_bytes([0; 16]);
-        let may_condemn =
-            roster.believes(crate::format::authority::Word::Condemned, group, Signer::Keeper(keeper.id));
+        let may_condemn = roster.believes(
+            crate::format::authority::Word::CondemnedToPrune,
+            group,
+            Signer::Keeper(keeper.id),
+        );
         assert!(keeper.removed.is_none() || may_condemn.is_none());
     }
     true

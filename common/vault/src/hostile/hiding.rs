@@ -1,8 +1,14 @@
 //! The true places of frames are hidden, or another's copy of them looks older: a prune neither accepts a claim as true
 //! because it is the only one, nor treats a copy owned by someone else as equal to what a host stored itself.
 
+use std::collections::BTreeMap;
+
+use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
+
 use super::claims::{Scene, What, Who, attack, remove, scene};
-use super::located;
+use super::crafted::keeper_pen;
+use super::{back_up, files, located};
+use crate::format::condemnation::GRACE_DAYS;
 use crate::format::index::FrameLocation;
 use crate::format::layout;
 use crate::format::pack::TrailerFrame;
@@ -110,5 +116,38 @@ async fn a_true_copy_of_another_host_replaces_nothing() {
             crafted.faults.take_away(key);
         }
         crafted.assert_all_come_back(committed, &when).await;
+    }
+}
+
+/// A neighbour states a newer place, with bytes and a trailer of its own, for frames that a prune condemns under a run: the
+/// run cannot tell which place is true, and rescues both.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
+async fn a_false_place_of_a_neighbour_is_not_all_that_a_run_rescues() {
+    for what in [What::TrailerAgreesOnOtherHashes, What::TrailerAgrees, What::OneAfterTheOther] {
+        let scene = scene(Who::Neighbour).await;
+        let Scene { crafted, committed, keeper, .. } = &scene;
+        let (writer, captured) = (&crafted.writer, files(0));
+        let (first, _) = committed.iter().find(|(_, kept)| **kept == captured).unwrap();
+        crafted.pass(31);
+        let gate = Gate::new();
+        crafted.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
+        let meanwhile = async {
+            gate.arrivals(1).await;
+            crafted.ask(keeper_pen(keeper), writer.writer, 0, Some(*first));
+            let pruned = crafted.prune(keeper, GRACE_DAYS).await.unwrap();
+            assert!(pruned.condemned_objects > 0, "{pruned:?}");
+            crafted.pass(1);
+            attack(&scene, what).await;
+            gate.open();
+        };
+        let running = back_up(crafted.open().await, writer, &captured, &crafted.clock);
+        let (done, ()) = tokio::join!(running, meanwhile);
+        crafted.faults.clear_script();
+        let rescued = BTreeMap::from([(done.unwrap().id.unwrap(), captured.clone())]);
+        for prune in crafted.prune_to_the_end(keeper).await {
+            prune.unwrap_or_else(|error| panic!("{what:?}: {error}"));
+        }
+        crafted.assert_all_come_back(&rescued, &format!("{what:?}")).await;
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lifeboat_core::Sha256Digest;
+use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use minicbor::bytes::ByteVec;
 
-use super::{Files, Member, files, located, noise};
+use super::crafted::{Taken, pen};
+use super::{Files, Member, back_up, files, located, noise};
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::floor::Floor;
 use crate::format::frame_set::RunFrames;
@@ -257,4 +259,37 @@ async fn survives(scene: &Scene, when: &str) {
         crafted.assert_all_come_back(&BTreeMap::from([(id, files(0))]), when).await;
     }
     assert!(began.elapsed() < Duration::from_mins(1), "{when}: it took {:?}", began.elapsed());
+}
+
+/// A neighbour names the part of another host's run under way in a manifest of its own, and asks to forget that.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
+async fn a_forgotten_manifest_of_a_neighbour_does_not_condemn_the_part_of_a_run_under_way() {
+    let scene = scene().await;
+    let Scene { crafted, neighbour, keeper, ids, .. } = &scene;
+    let folder = layout::parts(crafted.writer.group.id);
+    let parts = || -> Vec<String> {
+        crafted.faults.contents().into_keys().filter(|key| key.starts_with(&folder)).collect()
+    };
+    let before = parts();
+    let gate = Gate::new();
+    let mine = layout::snapshots_of(crafted.writer.writer);
+    crafted.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below(&mine));
+    let meanwhile = async {
+        gate.arrivals(1).await;
+        let part = parts().into_iter().find(|key| !before.contains(key)).unwrap();
+        let hash: Sha256Digest = part.rsplit('/').next().unwrap().parse().unwrap();
+        let first = ids[&(neighbour.writer, 0)];
+        let second = crafted.take(neighbour, Taken::at(1, Some(first)).with_part(hash));
+        crafted.take(neighbour, Taken::at(2, Some(second)));
+        crafted.ask(pen(neighbour), neighbour.writer, 1, Some(second));
+        crafted.prune(keeper, 0).await.unwrap();
+        assert!(parts().contains(&part), "the part of a run under way was deleted");
+        gate.open();
+    };
+    let captured = files(9);
+    let running = back_up(crafted.open().await, &crafted.writer, &captured, &crafted.clock);
+    let (committed, ()) = tokio::join!(running, meanwhile);
+    let committed = BTreeMap::from([(committed.unwrap().id.unwrap(), captured.clone())]);
+    crafted.assert_all_come_back(&committed, "a run under way").await;
 }

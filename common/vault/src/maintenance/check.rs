@@ -160,11 +160,15 @@ impl Maintenance {
         let mut survey = Survey::new(&self.session, history, entries.clone());
         let mut findings = Findings::default();
         let mut strangers = Vec::new();
-        for passed in listing.passed_over.iter().filter(|passed| shard.owns(&passed.place)) {
+        for passed in &listing.passed_over {
+            let is_owned = shard.owns(&passed.place);
             if passed.obstacle.may_hide_objects() {
-                findings.hidden(&passed.place, passed.obstacle);
+                // What it hides may be another shard's to check.
                 survey.add_unread(&passed.place);
-            } else {
+                if is_owned {
+                    findings.hidden(&passed.place, passed.obstacle);
+                }
+            } else if is_owned {
                 strangers.push(&passed.place);
             }
         }
@@ -207,7 +211,7 @@ impl Maintenance {
             }
         }
         for group in &mut survey.groups {
-            self.hear_trailers(group).await?;
+            self.hear_trailers(group, &mut findings).await?;
         }
         Ok((survey, findings))
     }

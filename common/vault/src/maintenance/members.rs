@@ -394,7 +394,7 @@ impl<'a> Membership<'a> {
         let Repository { roster_pin, holes, .. } = self.restorer.repository();
         if let Some(hole) = holes.above.first() {
             // A successor of a roster other than the newest would undo the newest.
-            return Err(hole.to_error().into());
+            return Err(hole.error.clone().into());
         }
         let number = roster_pin.number + 1;
         let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };

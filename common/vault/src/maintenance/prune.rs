@@ -29,10 +29,11 @@ use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
-use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift};
+use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift, to_lift_of_removed};
 use crate::error::VaultError;
 use crate::format::condemnation::{Condemnation, GRACE};
 use crate::format::index::StoredPack;
+use crate::format::layout;
 use crate::format::signed::Pen;
 use crate::ids::Signer;
 use crate::keys::GroupView;
@@ -129,7 +130,7 @@ pub async fn prune(
     let mut history = History::read(repository).await?;
     if let Some(hole) = repository.holes.above.first() {
         // It may say who was removed since.
-        return Err(VaultError::NotWhole { first: hole.to_error().to_string(), others: 0 });
+        return Err(VaultError::NotWhole { first: hole.error.to_string(), others: 0 });
     }
     see_that_any_group_is_whole(session, &history)?;
     let mut listed = listing::listing(&repository.store, "").await?;
@@ -177,8 +178,13 @@ pub async fn prune(
             };
         match outcome {
             Ok(()) => {}
-            // Unreachable storage or an interruption concerns no group in particular.
-            Err(error @ (VaultError::Store(_) | VaultError::Interrupted | VaultError::Internal(_))) => {
+            // Unreachable storage, a new roster or an interruption concerns no group in particular.
+            Err(
+                error @ (VaultError::Store(_)
+                | VaultError::PrunedByOlderRoster { .. }
+                | VaultError::Interrupted
+                | VaultError::Internal(_)),
+            ) => {
                 return Err(error);
             }
             // One host's damage is not a reason to keep what another one does not need.
@@ -209,6 +215,9 @@ fn see_that_any_group_is_whole(session: &Session, history: &History) -> Result<(
     }
     first.map_or(Ok(()), Err)
 }
+
+/// After this many deletions, a prune looks whether its roster is still in force.
+const DELETIONS_BY_ONE_ROSTER: usize = 256;
 
 /// After this many objects that cannot be deleted, no others are tried.
 const MOST_UNDELETED: usize = 16;
@@ -243,11 +252,14 @@ impl Round<'_> {
         let (found, unusable) =
             self.repository.condemnations(self.group, |key| self.listing.contains_key(key)).await?;
         pruned.warnings.extend(unusable.iter().map(ToString::to_string));
+        let (found, of_removed): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| self.repository.counts_for_prunes(self.group.id, found));
         let standing = self.condemn(&plan, found).await?;
         let (now, grace) = (self.now, self.options.grace);
         let deletable = plan.dead.difference(&plan.evidence);
         let due = to_delete(&standing, deletable.filter(|key| self.listing.contains_key(*key)), now, grace);
-        self.sweep(&due, &standing, pruned).await?;
+        self.sweep(&due, pruned).await?;
+        self.lift(&standing, &of_removed).await?;
         let due: HashSet<&String> = due.into_iter().collect();
         let left: BTreeSet<String> = plan.dead.iter().filter(|key| !due.contains(key)).cloned().collect();
         pruned.condemned_objects += left.len() as u64;
@@ -301,19 +313,17 @@ impl Round<'_> {
         let key = self.repository.store_signed(self.group, self.pen, &body).await?.name;
         let entry = self.repository.store.entry(&key).await?;
         let stored = entry.map_or(self.now, |entry| entry.modified);
-        Ok(FoundCondemnation { key, stored, body })
+        Ok(FoundCondemnation { key, signer: self.pen.signer, stored, body })
     }
 
-    /// Deletes objects, in this order, and then the condemnations that have become useless.
-    async fn sweep(
-        &self,
-        objects: &[&String],
-        standing: &[FoundCondemnation],
-        pruned: &mut Pruned,
-    ) -> Result<(), VaultError> {
+    /// Deletes objects, in this order.
+    async fn sweep(&self, objects: &[&String], pruned: &mut Pruned) -> Result<(), VaultError> {
         self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
         let (mut deleted, mut undeleted) = (0_u64, Vec::new());
-        for key in objects {
+        for (number, key) in objects.iter().enumerate() {
+            if number % DELETIONS_BY_ONE_ROSTER == 0 {
+                self.repository.see_that_the_roster_is_the_newest().await?;
+            }
             match self.repository.store.delete(key).await {
                 Ok(()) => {
                     deleted += 1;
@@ -335,16 +345,25 @@ impl Round<'_> {
         let others = undeleted.len().saturating_sub(1);
         match undeleted.into_iter().next() {
             // If nothing at all may be deleted, these are the wrong credentials.
-            Some(error @ StoreError::Denied { .. }) if deleted == 0 => return Err(error.into()),
-            Some(error) => {
-                return Err(VaultError::NotWhole {
-                    first: format!("not all of it could be deleted: {error}"),
-                    others,
-                });
-            }
-            None => {}
+            Some(error @ StoreError::Denied { .. }) if deleted == 0 => Err(error.into()),
+            Some(error) => Err(VaultError::NotWhole {
+                first: format!("not all of it could be deleted: {error}"),
+                others,
+            }),
+            None => Ok(()),
         }
-        for served in to_lift(standing, self.now, self.options.grace) {
+    }
+
+    /// Deletes the condemnations that have become useless, and those of `removed` keepers.
+    async fn lift(
+        &self,
+        standing: &[FoundCondemnation],
+        of_removed: &[FoundCondemnation],
+    ) -> Result<(), VaultError> {
+        let roster = self.listing.get(&layout::roster(self.repository.roster.number()));
+        let removed_since = roster.map_or(self.now, |roster| roster.modified);
+        let of_removed = to_lift_of_removed(of_removed, removed_since, self.now);
+        for served in to_lift(standing, self.now, self.options.grace).chain(of_removed) {
             self.repository.store.delete(&served.key).await?;
         }
         Ok(())

@@ -222,7 +222,9 @@ impl Maintenance {
     /// Marks the frames that are not stored whole anywhere, so that no backup refers to them.
     async fn mark_lost(&self, survey: &GroupSurvey, repairer: &mut Repairer<'_>) -> Result<u64, VaultError> {
         let whole = survey.whole();
-        let lost = survey.needed.minus(&whole).minus(&survey.marked).in_proportion();
+        // A host's mark does not let prunes go on.
+        let marked = if repairer.may_remove { &survey.marked_for_prunes } else { &survey.marked };
+        let lost = survey.needed.minus(&whole).minus(marked).in_proportion();
         if lost.is_empty() {
             return Ok(0);
         }
@@ -273,7 +275,7 @@ impl Maintenance {
         };
         match objects.read(&entry, &name).await {
             Err(ReadFault::Altered(_)) => Ok(true),
-            Err(ReadFault::Unread(error)) => Err(error.into()),
+            Err(ReadFault::Unread(error)) => Err(error),
             Ok(_) | Err(ReadFault::Gone) => Ok(false),
         }
     }

@@ -3,22 +3,28 @@
 use std::collections::HashSet;
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::StoreError;
+use lifeboat_store::{PassedOver, StoreError};
 
-use crate::error::ObjectError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::authority::Word;
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::frame_set::FrameSet;
 use crate::format::layout;
 use crate::ids::{GroupId, Signer, WriterId};
 use crate::keys::GroupView;
+use crate::repository::listing;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
+
+/// How often condemnations are listed at most, if some are gone when they are read: a prune may have stored others in
+/// their place since the listing.
+const LISTINGS: usize = 4;
 
 /// A condemnation in the repository.
 #[derive(Debug)]
 pub(crate) struct FoundCondemnation {
     pub(crate) key: String,
+    pub(crate) signer: Signer,
     /// When it was stored, by the storage's clock.
     pub(crate) stored: jiff::Timestamp,
     pub(crate) body: Condemnation,
@@ -37,9 +43,9 @@ pub(crate) struct Excluded {
 }
 
 impl Repository {
-    /// Reads the condemnations of a group by those who may condemn today, with the names only of those objects that are
-    /// `there`: the others need no further work. A damaged one, or one by an unauthorised signer, is returned as an
-    /// error beside them.
+    /// Reads the condemnations of a group by those who may condemn today or could before they were removed, with the
+    /// names only of those objects that are `there`: the others need no further work. One that is damaged, out of reach
+    /// or by an unauthorised signer is returned as an error beside them.
     pub(crate) async fn condemnations(
         &self,
         group: &GroupView,
@@ -56,30 +62,46 @@ impl Repository {
         Ok((found, unusable))
     }
 
-    /// Passes them on one by one, and what is damaged at the end.
+    /// Passes them on one by one, and what cannot be used at the end.
     async fn each_condemnation(
         &self,
         group: &GroupView,
         mut each: impl FnMut(FoundCondemnation),
     ) -> Result<Vec<ObjectError>, StoreError> {
-        let mut unusable = Vec::new();
-        for entry in self.objects_below(layout::CONDEMNED).await? {
-            let mut parts = entry.key.split('/').skip(1);
-            let (Some(_), Some(of)) = (parts.next(), parts.next()) else { continue };
-            if of != group.id.to_string() {
-                continue;
+        let of = group.id.to_string();
+        // Below a folder for each signer is one for each group.
+        let group_in = |key: &str| key.split('/').nth(2).map(str::to_owned);
+        let (mut unusable, mut read) = (Vec::new(), HashSet::new());
+        for _ in 0..LISTINGS {
+            let listing = listing::listing(&self.store, layout::CONDEMNED).await?;
+            let may_hide_it = |passed: &&PassedOver| {
+                passed.obstacle.may_hide_objects() && group_in(&passed.place).is_none_or(|group| group == of)
+            };
+            let hidden = listing.passed_over.iter().filter(may_hide_it).map(ObjectError::out_of_reach);
+            unusable.extend(hidden.filter(|hidden| !unusable.contains(hidden)).collect::<Vec<_>>());
+            let of_group =
+                listing.entries.into_iter().filter(|entry| group_in(&entry.key).as_ref() == Some(&of));
+            let mut is_any_gone = false;
+            for entry in of_group.filter(|entry| !read.contains(&entry.key)).collect::<Vec<_>>() {
+                match self.read_signed::<Condemnation>(&entry.key, group, Word::CondemnedToRuns).await? {
+                    Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
+                        let key = entry.key.clone();
+                        each(FoundCondemnation { key, signer, stored: entry.modified, body });
+                    }
+                    Ok((signer, _)) => {
+                        let reason = format!("it is signed by {signer}, but is in another signer's folder");
+                        unusable.push(ObjectError::damaged(&entry.key, reason));
+                    }
+                    Err(ObjectError::Missing { .. }) => {
+                        is_any_gone = true;
+                        continue;
+                    }
+                    Err(error) => unusable.push(error),
+                }
+                read.insert(entry.key);
             }
-            match self.read_signed::<Condemnation>(&entry.key, group, Word::Condemned).await? {
-                Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
-                    each(FoundCondemnation { key: entry.key, stored: entry.modified, body });
-                }
-                Ok((signer, _)) => {
-                    let reason = format!("it is signed by {signer}, but is in another signer's folder");
-                    unusable.push(ObjectError::damaged(entry.key, reason));
-                }
-                // Swept between the listing and the reading.
-                Err(ObjectError::Missing { .. }) => {}
-                Err(error) => unusable.push(error),
+            if !is_any_gone {
+                break;
             }
         }
         Ok(unusable)
@@ -91,8 +113,9 @@ impl Repository {
         group: &GroupView,
         word: Word,
     ) -> Result<(FrameSet, Vec<ObjectError>), StoreError> {
-        let (mut lost, mut unusable) = (FrameSet::default(), Vec::new());
-        for entry in self.objects_below(&layout::losses(group.id)).await? {
+        let (entries, gap) = self.objects_and_gap(&layout::losses(group.id)).await?;
+        let (mut lost, mut unusable) = (FrameSet::default(), Vec::from_iter(gap));
+        for entry in entries {
             match self.read_signed::<Loss>(&entry.key, group, word).await? {
                 Ok((_, loss)) => lost.add_records(&loss.frames),
                 Err(ObjectError::Missing { .. }) => {}
@@ -116,8 +139,14 @@ impl Repository {
         Ok(lost)
     }
 
-    /// What a new snapshot must not refer to.
-    pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, StoreError> {
+    /// Whether a prune may delete what a condemnation names.
+    pub(crate) fn counts_for_prunes(&self, group: GroupId, found: &FoundCondemnation) -> bool {
+        self.roster.believes(Word::CondemnedToPrune, group, found.signer).is_some()
+    }
+
+    /// What a new snapshot must not refer to. Fails if any of it may be out of this user's reach: a keeper who can read
+    /// it is about to delete what it names.
+    pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
         let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
         let (mut packs, mut locations) = (HashSet::new(), HashSet::new());
         let (of_packs, of_locations) = (layout::packs(group.id), layout::locations_of(group.id));
@@ -134,6 +163,9 @@ impl Repository {
             })
             .await?;
         unusable.extend(condemned);
+        if let Some(hidden) = unusable.iter().find(|error| matches!(error, ObjectError::OutOfReach { .. })) {
+            return Err(hidden.clone().into());
+        }
         Ok(Excluded { frames, packs, locations, unusable })
     }
 }

@@ -26,9 +26,7 @@ impl Repository {
         folder: &str,
     ) -> Result<(Vec<Entry>, Option<ObjectError>), StoreError> {
         let listing = listing::listing(&self.store, folder).await?;
-        let gap = listing
-            .gap_in(folder)
-            .map(|gap| ObjectError::damaged(&gap.place, format!("it {}", gap.obstacle)));
+        let gap = listing.gap_in(folder).map(ObjectError::out_of_reach);
         Ok((listing.entries, gap))
     }
 

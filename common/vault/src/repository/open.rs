@@ -221,7 +221,7 @@ impl Repository {
         for hole in holes.iter() {
             tracing::warn!(
                 "{}; the newest roster that the root signed, {}, is in force",
-                hole.to_error(),
+                hole.error,
                 pin.number
             );
         }

@@ -96,12 +96,15 @@ impl Repository {
                 Ok(facts) => facts,
                 Err(error) => return Ok(Err(error)),
             };
-            let listed: BTreeMap<(RunId, u32), &TrailerFrame> =
-                facts.frames.iter().map(|frame| ((frame.run, frame.ordinal), frame)).collect();
+            let listed: BTreeMap<(FrameName, u64), &TrailerFrame> =
+                facts.frames.iter().map(|frame| ((frame.name(), frame.offset), frame)).collect();
             for (name, place) in frames {
                 let damaged = |reason: String| ObjectError::damaged(layout::pack(group.id, pack), reason);
-                let Some(listed) = listed.get(&(name.run, name.ordinal)) else {
-                    return Ok(Err(damaged(format!("its trailer does not list frame {}", name.ordinal))));
+                let Some(listed) = listed.get(&(*name, place.frame.offset)) else {
+                    let (ordinal, offset) = (name.ordinal, place.frame.offset);
+                    return Ok(Err(damaged(format!(
+                        "its trailer does not list frame {ordinal} at byte {offset}"
+                    ))));
                 };
                 let sealed = match self.frame_at(group.id, place).await? {
                     Ok(sealed) => sealed,

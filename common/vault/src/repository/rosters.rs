@@ -14,7 +14,7 @@ use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Store, StoreError};
 
-use crate::error::{ObjectError, Read};
+use crate::error::{ObjectError, Read, VaultError};
 use crate::format::layout::{self, cap};
 use crate::format::roster::Roster;
 use crate::ids::RepositoryId;
@@ -38,37 +38,29 @@ pub(crate) struct Rosters {
 /// The faults of rosters that are not in force.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Holes {
-    /// Objects with higher numbers than the roster in force that do not count as rosters.
+    /// Objects with higher numbers than the roster in force that do not count as rosters, or are out of reach.
     pub(crate) above: Vec<Hole>,
-    /// Rosters before it that are damaged, missing or not those that the chain names.
+    /// Rosters before it that are damaged, missing, out of reach or not those that the chain names.
     pub(crate) below: Vec<Hole>,
 }
 
 /// One roster that cannot be trusted, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hole {
-    pub(crate) key: String,
-    /// `None` if the object does not exist.
-    pub(crate) reason: Option<String>,
+    pub(crate) number: u64,
+    pub(crate) error: ObjectError,
 }
 
 /// A roster that the root signed, and the hash of its stored bytes.
 type Signed = (Roster, Sha256Digest);
 
 impl Hole {
-    fn of(number: u64, error: ObjectError) -> Self {
-        let key = layout::roster(number);
-        match error {
-            ObjectError::Damaged { reason, .. } => Self { key, reason: Some(reason) },
-            ObjectError::Missing { .. } | ObjectError::LostFrame { .. } => Self { key, reason: None },
-        }
+    fn missing(number: u64) -> Self {
+        Self { number, error: ObjectError::Missing { key: layout::roster(number) } }
     }
 
-    pub(crate) fn to_error(&self) -> ObjectError {
-        match &self.reason {
-            Some(reason) => ObjectError::damaged(&self.key, reason),
-            None => ObjectError::Missing { key: self.key.clone() },
-        }
+    fn damaged(number: u64, reason: impl ToString) -> Self {
+        Self { number, error: ObjectError::damaged(layout::roster(number), reason) }
     }
 }
 
@@ -92,11 +84,26 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Fails if another roster was stored since this one was read. It may have removed the holder of the key, or ask to
+    /// keep more.
+    pub(crate) async fn see_that_the_roster_is_the_newest(&self) -> Result<(), VaultError> {
+        let entries = listing::listed(&self.store, layout::ROSTERS).await?;
+        let numbers = entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?));
+        match numbers.max() {
+            Some(number) if number > self.roster.number() => Err(VaultError::PrunedByOlderRoster { number }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Reads the newest roster, and those before it down to the pinned one.
 pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<PinnedRoster>) -> Read<Rosters> {
-    let entries = listing::listed(store, layout::ROSTERS).await?;
-    let listed: BTreeSet<u64> =
-        entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?)).collect();
+    let listing = listing::listing(store, layout::ROSTERS).await?;
+    // One that is out of this user's reach may be the newest.
+    let hidden = listing.passed_over.iter().filter(|passed| passed.obstacle.may_hide_objects());
+    let keys = listing.entries.iter().map(|entry| &entry.key).chain(hidden.map(|passed| &passed.place));
+    let listed: BTreeSet<u64> = keys.filter_map(|key| layout::number(key.rsplit('/').next()?)).collect();
     let mut above = Vec::new();
     let mut newest = None;
     for number in listed.iter().rev().copied() {
@@ -110,8 +117,9 @@ pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<Pinned
         }
     }
     let Some(newest) = newest else {
-        let lowest = above.pop().unwrap_or(Hole { key: layout::roster(0), reason: None });
-        return Ok(Err(lowest.to_error()));
+        let gap = || listing.gap_in(layout::ROSTERS).map(ObjectError::out_of_reach);
+        let lowest = above.pop().map(|hole| hole.error).or_else(gap);
+        return Ok(Err(lowest.unwrap_or_else(|| Hole::missing(0).error)));
     };
     let number = newest.0.number();
     let from = pinned.map_or(0, |pinned| pinned.number).min(number);
@@ -121,7 +129,7 @@ pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<Pinned
             if is_listed {
                 return (number, read_one(store, id, number).await);
             }
-            (number, Ok(Ok(Err(Hole { key: layout::roster(number), reason: None }))))
+            (number, Ok(Ok(Err(Hole::missing(number)))))
         }
     };
     let mut older = BTreeMap::new();
@@ -138,11 +146,8 @@ pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<Pinned
     };
     let (roster, hash) = newest;
     let seen = pinned.map(|pinned| pinned.number).filter(|seen| *seen > roster.number());
-    if let Some(seen) = seen {
-        let key = layout::roster(seen);
-        if let Some(hole) = above.iter().find(|hole| hole.key == key) {
-            return Ok(Err(hole.to_error()));
-        }
+    if let Some(hole) = above.iter().find(|hole| Some(hole.number) == seen) {
+        return Ok(Err(hole.error.clone()));
     }
     let pin = PinnedRoster { number: roster.number(), hash };
     Ok(Ok(Rosters { roster, pin, holes: Holes { above, below }, seen }))
@@ -154,12 +159,12 @@ async fn read_one(store: &Store, id: &RepositoryId, number: u64) -> Read<Result<
     let key = layout::roster(number);
     let bytes = match ObjectError::split(store.read(&key, cap::ROSTER).await)? {
         Ok(bytes) => bytes,
-        Err(error) => return Ok(Ok(Err(Hole::of(number, error)))),
+        Err(error) => return Ok(Ok(Err(Hole { number, error }))),
     };
     Ok(match Roster::verify(&bytes, id, number) {
         Ok(roster) => Ok(Ok((roster, Sha256Digest::of(&bytes)))),
         Err(reason) if reason.is_of_the_root() => Err(ObjectError::damaged(key, reason)),
-        Err(reason) => Ok(Err(Hole { key, reason: Some(reason.to_string()) })),
+        Err(reason) => Ok(Err(Hole::damaged(number, reason))),
     })
 }
 
@@ -194,7 +199,7 @@ fn follow(
             Err(hole) => holes.push(hole),
             Ok((_, hash)) if expected.is_some_and(|expected| expected != hash) => {
                 let reason = format!("its SHA-256 is {hash}, which is not the one that the chain names");
-                holes.push(Hole { key: layout::roster(number), reason: Some(reason) });
+                holes.push(Hole::damaged(number, reason));
             }
             Ok((roster, _)) => {
                 after

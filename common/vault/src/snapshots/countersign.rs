@@ -258,18 +258,17 @@ impl SignedManifest {
         }))
     }
 
-    /// The countersignatures of a snapshot, by the names of their objects. Each has the hash that it is named by;
-    /// judging it is up to the caller.
+    /// The countersignatures of a snapshot, by the names of their objects: the bytes, which have the hash in the name, or
+    /// what is wrong with the object. Judging them is up to the caller.
     pub async fn countersignatures(
         &self,
         repository: &Repository,
-    ) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
+    ) -> Result<Vec<(String, Result<Bytes, ObjectError>)>, VaultError> {
         let mut found = Vec::new();
         for entry in repository.objects_below(&self.folder()).await?.into_iter().take(MAX_COUNTERSIGNATURES) {
-            let hash = hash_of(&entry.key)
-                .ok_or_else(|| ObjectError::damaged(&entry.key, "its name is not a hash"))?;
-            let bytes = repository.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await??;
-            found.push((entry.key, bytes.to_vec()));
+            let Some(hash) = hash_of(&entry.key) else { continue };
+            let read = repository.read_hashed(&entry.key, &hash, MAX_COUNTERSIGNATURE).await?;
+            found.push((entry.key, read));
         }
         Ok(found)
     }

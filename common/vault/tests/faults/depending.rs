@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
-use lifeboat_vault::{GRACE_DAYS, PackSizes};
+use lifeboat_vault::{GRACE_DAYS, KeeperKey, Membership, PackSizes, VaultError};
 use tokio_util::sync::CancellationToken;
 
 use crate::test_repository::{DAY, Files, TestRepository, days, noise, silent};
@@ -21,7 +22,7 @@ fn large_and_small() -> Files {
 }
 
 /// A snapshot of both files and one of the large one alone, of which the first was forgotten.
-async fn with_an_unneeded_frame_in_a_pack_that_stays() -> (TestRepository, lifeboat_vault::KeeperKey) {
+async fn with_an_unneeded_frame_in_a_pack_that_stays() -> (TestRepository, KeeperKey) {
     let mut repo = TestRepository::new().await;
     repo.packs = PackSizes::default();
     repo.snapshot(&large_and_small()).await.unwrap();
@@ -251,4 +252,116 @@ async fn a_pack_that_a_repair_keeps_is_not_removed_by_the_next() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A host's own repair marks what is lost. That mark does not count for a prune, and keeps no keeper from making one that
+/// does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_by_a_keeper_after_one_by_a_host_lets_prunes_go_on() {
+    for host_first in [false, true] {
+        let mut repo = TestRepository::new().await;
+        repo.snapshot(&large_and_small()).await.unwrap();
+        let keeper = repo.add_keeper().await;
+        let contents = repo.faults.contents();
+        let packs = contents.iter().filter(|(key, _)| key.starts_with("packs/"));
+        repo.faults.take_away(packs.max_by_key(|(_, bytes)| bytes.len()).unwrap().0);
+        if host_first {
+            let repository = repo.repository().await.unwrap();
+            let maintenance =
+                Maintenance::with_writer_key(repository, &repo.writer, silent(), CancellationToken::new());
+            let repaired = maintenance.unwrap().repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            assert!(repaired.marked_frames > 0);
+        }
+        for (time, is_marked) in [("first", true), ("second", false)] {
+            let maintenance =
+                Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+            let repaired = maintenance.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            assert_eq!(repaired.marked_frames > 0, is_marked, "after a host's: {host_first}: {time}");
+        }
+        let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+        assert!(pruned.held_back.is_empty(), "after a host's: {host_first}: {:?}", pruned.held_back);
+    }
+}
+
+fn keys(repo: &TestRepository, folder: &str) -> Vec<String> {
+    repo.faults.contents().into_keys().filter(|key| key.starts_with(folder)).collect()
+}
+
+/// Two snapshots, of which the first was forgotten and condemned long enough ago for a prune to delete it.
+async fn with_what_is_due() -> (TestRepository, KeeperKey) {
+    let mut repo = TestRepository::new().await;
+    let files = |seed| changing_and_staying(seed, 2_200_000);
+    repo.snapshot(&files(0)).await.unwrap();
+    repo.snapshot(&files(1)).await.unwrap();
+    let keeper = repo.add_keeper().await;
+    let session = repo.as_keeper(&keeper).await.unwrap();
+    repo.forget_all_but(&session, 1).await.unwrap();
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    repo.faults.advance(days(GRACE_DAYS) + DAY);
+    (repo, keeper)
+}
+
+async fn remove(repo: &TestRepository, keeper: &KeeperKey) {
+    let restorer = repo.restorer().await.unwrap();
+    let id = keeper.keeper.to_string();
+    Membership::of(&restorer).remove(&id, None, false, None, &repo.clock, &OsEntropy).await.unwrap();
+}
+
+/// A keeper is removed while its prune deletes. A run that begins after that refers to nothing that the prune is about to
+/// delete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_refers_to_nothing_that_a_keeper_condemned_before_it_was_removed() {
+    let (mut repo, keeper) = with_what_is_due().await;
+    let gate = Gate::new();
+    repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Delete).below("snapshots/"));
+    let meanwhile = async {
+        gate.arrivals(1).await;
+        remove(&repo, &keeper).await;
+        repo.fill_source(&changing_and_staying(0, 2_200_000));
+        let writer = Arc::clone(&repo.writer);
+        let run = repo.begin(&writer).await.unwrap();
+        gate.open();
+        run
+    };
+    let (pruned, run) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), meanwhile);
+    assert!(pruned.unwrap().deleted_objects > 0);
+    repo.faults.clear_script();
+    let committed = run.commit(&silent()).await.unwrap();
+    repo.committed.insert(committed.id.unwrap(), changing_and_staying(0, 2_200_000));
+    repo.assert_all_restore("a keeper was removed").await;
+}
+
+/// A keeper is removed while its prune works out what to delete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_deletes_nothing_after_the_roster_has_changed() {
+    let (repo, keeper) = with_what_is_due().await;
+    let gate = Gate::new();
+    repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::List).below("condemned"));
+    let meanwhile = async {
+        gate.arrivals(1).await;
+        remove(&repo, &keeper).await;
+        gate.open();
+    };
+    let (pruned, ()) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), meanwhile);
+    let error = pruned.unwrap_err();
+    assert!(matches!(error, VaultError::PrunedByOlderRoster { .. }), "{error}");
+    let deleted: Vec<_> =
+        repo.faults.log().into_iter().filter(|call| call.operation == Operation::Delete).collect();
+    assert!(deleted.iter().all(|call| call.key.starts_with("clock/")), "{deleted:?}");
+}
+
+/// What a removed keeper condemned is kept as long as a prune of its own might still delete by it, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn condemnations_of_a_removed_keeper_are_lifted_a_grace_after_the_removal() {
+    let (repo, keeper) = with_what_is_due().await;
+    remove(&repo, &keeper).await;
+    let other = repo.add_keeper().await;
+    let of_removed = format!("condemned/{}/", keeper.keeper);
+    for (pass, left) in [(0, true), (GRACE_DAYS - 1, true), (1, false)] {
+        repo.faults.advance(days(pass));
+        let pruned = repo.prune(&other, GRACE_DAYS).await.unwrap();
+        assert!(pruned.warnings.is_empty(), "{:?}", pruned.warnings);
+        assert_eq!(!keys(&repo, &of_removed).is_empty(), left, "after {pass} more days");
+    }
+    repo.assert_all_restore("after the other keeper's prunes").await;
 }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::authority::Word;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{ListedPlaces, Locations};
@@ -44,14 +44,20 @@ impl Untrue {
 
 impl Maintenance {
     /// Reads the trailers of packs with claims for more than they contain: the first claim may be the wrong one.
-    /// Unreadable trailers are reported by [`compare_claims`](Self::compare_claims).
-    pub(crate) async fn hear_trailers(&self, survey: &mut GroupSurvey) -> Result<(), VaultError> {
+    /// Damaged trailers are reported by [`compare_claims`](Self::compare_claims).
+    pub(crate) async fn hear_trailers(
+        &self,
+        survey: &mut GroupSurvey,
+        findings: &mut Findings,
+    ) -> Result<(), VaultError> {
         let repository = self.session.repository();
         for pack in survey.overclaimed.clone() {
             self.stop_if_asked()?;
             let Some(size) = survey.packs.get(&pack).copied() else { continue };
-            if let Ok(Ok(trailer)) = repository.pack_trailer(&survey.view, &pack, size).await {
-                survey.hear(pack, &trailer);
+            match repository.pack_trailer(&survey.view, &pack, size).await {
+                Ok(Ok(trailer)) => survey.hear(pack, &trailer),
+                Ok(Err(_)) => {}
+                Err(error) => findings.unread(&layout::pack(survey.view.id, &pack), &error),
             }
         }
         Ok(())
@@ -86,6 +92,9 @@ impl Maintenance {
                     untrue.denied.extend(denied);
                 }
                 Err(error) => findings.unread(&layout::pack(view.id, &pack), &error),
+                Ok(Err(error @ ObjectError::OutOfReach { .. })) => {
+                    findings.unread(&layout::pack(view.id, &pack), &error);
+                }
                 Ok(Err(error)) => {
                     let (kind, remedy) = (DamageKind::Altered, Remedy::RepairByKeeper);
                     let key = layout::pack(view.id, &pack);

@@ -1,11 +1,11 @@
 //! Checks single objects: the bytes against the name, the signature and the form.
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::{Entry, StoreError};
+use lifeboat_store::Entry;
 use lifeboat_trust::dsse::Envelope;
 use lifeboat_trust::key::SigningKey;
 
-use crate::error::ObjectError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::authority::{Belief, Word, belief};
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::index::{Contents, Locations};
@@ -29,8 +29,7 @@ pub(crate) enum Body {
     Locations(Signer, Locations),
     Contents(Signer, Contents),
     Registration(Signer, Registration),
-    Loss(Loss),
-    Condemnation(Condemnation),
+    Loss(Signer, Loss),
     /// Not used to check other objects, or not readable with this key.
     Other,
 }
@@ -41,8 +40,8 @@ pub(crate) enum ReadFault {
     Gone,
     /// It is damaged.
     Altered(String),
-    /// The store could not read it.
-    Unread(StoreError),
+    /// The store could not read it, or it is out of this user's reach.
+    Unread(VaultError),
 }
 
 /// Reads and checks single objects with the keys at hand.
@@ -55,15 +54,10 @@ pub(crate) struct Objects<'a> {
 impl Objects<'_> {
     /// Reads an object whole and checks it.
     pub(crate) async fn read(&self, entry: &Entry, name: &Name) -> Result<Body, ReadFault> {
-        let read = match self.session.repository().store.read(&entry.key, name.cap()).await {
-            // What this user just has no permission to open is not damaged.
-            Err(error @ StoreError::NotAnObject { obstacle, .. }) if obstacle.may_hide_objects() => {
-                return Err(ReadFault::Unread(error));
-            }
-            read => ObjectError::split(read).map_err(ReadFault::Unread)?,
-        };
-        let bytes = match read {
+        let read = self.session.repository().store.read(&entry.key, name.cap()).await;
+        let bytes = match ObjectError::split(read).map_err(|error| ReadFault::Unread(error.into()))? {
             Ok(bytes) => bytes,
+            Err(error @ ObjectError::OutOfReach { .. }) => return Err(ReadFault::Unread(error.into())),
             Err(ObjectError::Damaged { reason, .. }) => return Err(ReadFault::Altered(reason)),
             Err(ObjectError::Missing { .. } | ObjectError::LostFrame { .. }) => return Err(ReadFault::Gone),
         };
@@ -144,14 +138,14 @@ impl Objects<'_> {
                     .map_err(|error| error.to_string())?;
                 sole_signature(bytes)
             }
-            Name::Condemnation { group, .. } => match self.signed::<Condemnation>(*group, bytes)? {
-                Some((signer, condemnation)) if believed(Word::Condemned, signer, *group) => {
-                    Ok(Body::Condemnation(condemnation))
-                }
-                _ => Ok(Body::Other),
-            },
+            Name::Condemnation { group, .. } => {
+                self.signed::<Condemnation>(*group, bytes)?;
+                Ok(Body::Other)
+            }
             Name::Loss { group, .. } => match self.signed::<Loss>(*group, bytes)? {
-                Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => Ok(Body::Loss(loss)),
+                Some((signer, loss)) if believed(Word::LostToRuns, signer, *group) => {
+                    Ok(Body::Loss(signer, loss))
+                }
                 _ => Ok(Body::Other),
             },
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
-use crate::error::VaultError;
+use crate::error::{ObjectError, VaultError};
 use crate::format::frame_set::FrameSet;
 use crate::format::layout;
 use crate::format::manifest::RunRecord;
@@ -21,6 +21,7 @@ use crate::maintenance::check::survey::{GroupSurvey, Needs, Survey};
 use crate::maintenance::check::verdicts::{self, ManifestVerdict, Verdict};
 use crate::maintenance::check::{Maintenance, PacksRead, keyring, rosters};
 use crate::repository::locate::{FramePlace, FramePlaces};
+use crate::snapshots::history::Problem;
 
 /// The cost of a damaged object, as far as its name reveals it, and what repairs it.
 pub(crate) fn consequence(roster: &Roster, survey: &Survey, name: &Name) -> (Vec<String>, Remedy) {
@@ -66,7 +67,7 @@ impl Maintenance {
         for (key, error) in &packs.unread {
             findings.unread(key, error);
         }
-        if !survey.has(layout::MARKER) {
+        if !survey.has(layout::MARKER) && !survey.is_unread(layout::MARKER) {
             findings.damage(
                 shard,
                 Damage {
@@ -93,7 +94,7 @@ impl Maintenance {
         for number in 0..survey.groups.len() {
             self.stop_if_asked()?;
             if survey.is_index_unread(survey.groups[number].view.id) {
-                let note = "not all of the index could be read, so what it lacks is unknown";
+                let note = "not all of the index and packs could be read, so what is missing is unknown";
                 findings.notes.push(note.to_owned());
                 continue;
             }
@@ -305,7 +306,12 @@ pub(crate) fn places_of(survey: &GroupSurvey, run: RunId) -> FramePlaces {
 /// What is missing from the history, and snapshots that cannot be read.
 fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     let history = &survey.history;
-    for problem in &history.problems {
+    let is_read = |problem: &&Problem| match &problem.error {
+        VaultError::Object(ObjectError::OutOfReach { .. }) => false,
+        VaultError::Withheld { writer, .. } => !survey.is_unread_below(&layout::snapshots_of(*writer)),
+        _ => true,
+    };
+    for problem in history.problems.iter().filter(is_read) {
         findings.damage(shard, verdicts::problem_of_history(problem));
     }
     for ((writer, sequence), why) in &history.void {
@@ -318,6 +324,9 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     for recorded in &history.snapshots {
         findings.snapshots += u64::from(recorded.is_live());
         let key = layout::snapshot(recorded.writer, recorded.sequence);
+        if survey.is_unread(&key) {
+            continue;
+        }
         match verdicts::manifest(recorded.standing, recorded.manifest.as_ref().err()) {
             ManifestVerdict::Sound => {}
             ManifestVerdict::DoesNotCount => {
@@ -375,7 +384,8 @@ fn located_packs(
     shard: Shard,
     findings: &mut Findings,
 ) {
-    for (pack, located) in &survey.located {
+    let is_visible = |pack: &Sha256Digest| !survey.hidden_packs.contains(pack);
+    for (pack, located) in survey.located.iter().filter(|(pack, _)| is_visible(pack)) {
         let frames = survey.frames_in(pack);
         let costs = frames.and(lost);
         let stated: Vec<u64> = located.iter().map(|located| located.size).collect();

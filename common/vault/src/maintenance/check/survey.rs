@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::Entry;
 
-use crate::format::authority::Standing;
+use crate::format::authority::{Standing, Word};
 use crate::format::frame::MIN_SEALED_FRAME;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{Contents, FrameContents, FrameLocation, ListedPlaces, Locations};
@@ -39,7 +39,7 @@ pub(crate) struct Survey {
     /// The snapshots whose manifests name parts that others signed, and the signers. Such a manifest is invalid, but
     /// the part is not.
     pub(crate) misnamed: HashMap<Sha256Digest, Signer>,
-    /// The names of objects that could not be read: their absence proves nothing.
+    /// The names of objects and folders that could not be read: the absence of what is there proves nothing.
     unread: Vec<String>,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct GroupSurvey {
     pub(crate) view: GroupView,
     /// The existing packs, and their sizes.
     pub(crate) packs: BTreeMap<Sha256Digest, u64>,
+    /// Packs that may exist but are out of this user's reach.
+    pub(crate) hidden_packs: HashSet<Sha256Digest>,
     /// The live snapshots whose parts are whole.
     pub(crate) snapshots: Vec<Needs>,
     /// All frames that they need.
@@ -78,8 +80,8 @@ pub(crate) struct GroupSurvey {
     claimed: HashMap<Sha256Digest, u64>,
     /// The frames that a repair marked as lost.
     pub(crate) marked: FrameSet,
-    /// The frames that a keeper condemned.
-    pub(crate) condemned: FrameSet,
+    /// Those of them that a keeper or the root marked, so that prunes do not wait for them.
+    pub(crate) marked_for_prunes: FrameSet,
     /// How many frames contents objects list that neither are stored anywhere nor are needed.
     pub(crate) listed_in_vain: u64,
     /// For each needed frame, in how many packs that do not exist it is claimed to be.
@@ -191,7 +193,6 @@ impl Survey {
             Name::Run { group, .. }
             | Name::Contents { group, .. }
             | Name::Locations { group, .. }
-            | Name::Condemnation { group, .. }
             | Name::Loss { group, .. } => self.groups.iter().any(|survey| survey.view.id == *group),
             Name::Part { group, hash } => self.parts.contains_key(&(*group, *hash)),
             _ => false,
@@ -208,7 +209,6 @@ impl Survey {
             | Name::Contents { group, .. }
             | Name::Locations { group, .. }
             | Name::Part { group, .. }
-            | Name::Condemnation { group, .. }
             | Name::Loss { group, .. } => *group,
             _ => return Ok(()),
         };
@@ -232,8 +232,12 @@ impl Survey {
                 survey.add_contents(signer, contents, &located);
                 survey.located_names = Some(located);
             }
-            (Body::Loss(loss), _) => survey.marked.add_records(&loss.frames),
-            (Body::Condemnation(condemnation), _) => survey.condemned.add_records(&condemnation.frames),
+            (Body::Loss(signer, loss), _) => {
+                survey.marked.add_records(&loss.frames);
+                if roster.believes(Word::LostToPrune, group, signer).is_some() {
+                    survey.marked_for_prunes.add_records(&loss.frames);
+                }
+            }
             (Body::Part(signer, part), Name::Part { hash, .. }) => {
                 let named_by = self.parts.get(&(group, *hash)).map_or(&[][..], Vec::as_slice);
                 let is_of_signer =
@@ -262,18 +266,28 @@ impl Survey {
     }
 
     pub(crate) fn add_unread(&mut self, key: &str) {
+        if let Some(Name::Pack { group, hash }) = Name::parse(key)
+            && let Some(survey) = self.groups.iter_mut().find(|survey| survey.view.id == group)
+        {
+            survey.hidden_packs.insert(hash);
+        }
         self.unread.push(key.to_owned());
+    }
+
+    /// Whether an object could not be read: itself, or a folder in its name.
+    pub(crate) fn is_unread(&self, key: &str) -> bool {
+        self.unread.iter().any(|unread| is_at_or_below(key, unread))
     }
 
     /// Whether any object below a folder could not be read.
     pub(crate) fn is_unread_below(&self, folder: &str) -> bool {
-        self.unread.iter().any(|key| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+        self.unread.iter().any(|unread| is_at_or_below(unread, folder)) || self.is_unread(folder)
     }
 
-    /// Whether any object of a group's index could not be read.
+    /// Whether any object of a group's index, or all its packs, could not be read.
     pub(crate) fn is_index_unread(&self, group: GroupId) -> bool {
         let folders = layout::index_folders(group);
-        folders.iter().any(|folder| self.is_unread_below(folder))
+        folders.iter().any(|folder| self.is_unread_below(folder)) || self.is_unread(&layout::packs(group))
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
@@ -327,11 +341,17 @@ impl Survey {
     }
 }
 
+/// Whether `key` is `folder`, or below it.
+fn is_at_or_below(key: &str, folder: &str) -> bool {
+    key.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl GroupSurvey {
     fn new(view: &GroupView) -> Self {
         Self {
             view: view.clone(),
             packs: BTreeMap::new(),
+            hidden_packs: HashSet::new(),
             snapshots: Vec::new(),
             needed: FrameSet::default(),
             most_needed: SMALL,
@@ -347,7 +367,7 @@ impl GroupSurvey {
             trailers: HashMap::new(),
             claimed: HashMap::new(),
             marked: FrameSet::default(),
-            condemned: FrameSet::default(),
+            marked_for_prunes: FrameSet::default(),
             listed_in_vain: 0,
             gone_places: HashMap::new(),
             located_names: None,

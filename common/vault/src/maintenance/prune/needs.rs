@@ -20,9 +20,9 @@ pub(super) struct LeftSnapshot {
     pub(super) writer: WriterId,
     /// The names of its manifest and of the countersignatures beside it.
     pub(super) objects: Vec<String>,
-    /// The name of its part, where the manifest could be read.
+    /// The name of its part, if that can be read.
     pub(super) part: Option<String>,
-    /// The run that made it, where the part could be read as well.
+    /// The run that made it, if the part can be read.
     pub(super) run: Option<RunId>,
 }
 
@@ -165,9 +165,12 @@ impl Planner<'_> {
             self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()).collect();
         objects.push(key);
         let mut left = LeftSnapshot { writer: recorded.writer, objects, part: None, run: None };
-        if let Ok(manifest) = &recorded.manifest {
+        // A part that another writer signed is not this snapshot's, whatever its manifest names.
+        if let Ok(manifest) = &recorded.manifest
+            && let Ok(part) = self.repository.part(manifest, self.group).await?
+        {
             left.part = Some(layout::part(self.group.id, &manifest.part));
-            left.run = self.repository.part(manifest, self.group).await?.ok().map(|part| part.run);
+            left.run = Some(part.run);
         }
         Ok(left)
     }

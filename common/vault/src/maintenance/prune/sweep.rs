@@ -97,6 +97,17 @@ pub(super) fn to_lift(
     standing.iter().filter(move |found| is_due(found.stored, now, grace.max(GRACE)))
 }
 
+/// The condemnations of removed keepers that have become useless, by a roster that was stored `removed_since`. A prune
+/// that such a keeper began before that may go on for a while, and delete what they name.
+pub(super) fn to_lift_of_removed(
+    of_removed: &[FoundCondemnation],
+    removed_since: Timestamp,
+    now: Timestamp,
+) -> impl Iterator<Item = &FoundCondemnation> {
+    let is_useless = move |found: &&FoundCondemnation| is_due(found.stored.max(removed_since), now, GRACE);
+    of_removed.iter().filter(is_useless)
+}
+
 /// In which order kinds of objects are deleted.
 fn order_of(key: &str) -> u8 {
     match key.split('/').next() {
@@ -113,7 +124,7 @@ fn order_of(key: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{FrameName, RunId};
+    use crate::ids::{FrameName, RunId, Signer};
 
     const NOW: i64 = 1_000 * 24 * 60 * 60;
 
@@ -135,6 +146,7 @@ mod tests {
     fn found(age_days: i64, objects: &[&str], of: &[u32]) -> FoundCondemnation {
         FoundCondemnation {
             key: format!("condemned/{age_days}"),
+            signer: Signer::Root,
             stored: now() - days(age_days),
             body: Condemnation {
                 frames: frames(of).to_records(),
@@ -212,5 +224,12 @@ mod tests {
         let standing = [found(7, &[], &[]), found(8, &[], &[]), found(12, &[], &[])];
         let lifted = |grace| to_lift(&standing, now(), grace).count();
         assert_eq!((lifted(days(0)), lifted(GRACE), lifted(days(9)), lifted(days(13))), (2, 2, 1, 0));
+    }
+
+    #[test]
+    fn a_condemnation_of_a_removed_keeper_stays_until_a_grace_after_the_removal() {
+        let of_removed = [found(7, &[], &[]), found(8, &[], &[]), found(12, &[], &[])];
+        let lifted = |age| to_lift_of_removed(&of_removed, now() - days(age), now()).count();
+        assert_eq!((lifted(20), lifted(8), lifted(7), lifted(-1)), (2, 2, 0, 0));
     }
 }

@@ -7,7 +7,9 @@ use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
-use crate::format::index::{self, CONTENTS_CHUNKS, FrameContents, FrameLocation, RunContents, StoredPack};
+use crate::format::index::{
+    self, CONTENTS_CHUNKS, FrameContents, FrameLocation, Locations, RunContents, StoredPack,
+};
 use crate::format::pack::TrailerFrame;
 use crate::format::registration::Registration;
 use crate::format::seal::SealKey;
@@ -20,6 +22,21 @@ use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 
 /// How many packs one round of index objects covers.
 const PACKS_A_ROUND: usize = 64;
+
+/// Writes a locations object, unless readers would refuse it, and adds it to the survey. Returns whether it was written.
+async fn write_places(
+    survey: &mut GroupSurvey,
+    locations: &Locations,
+    repairer: &mut Repairer<'_>,
+) -> Result<bool, VaultError> {
+    let frames: usize = locations.packs.iter().map(|pack| pack.frames.len()).sum();
+    let what = format!("restores the places of {frames} frames");
+    let is_written = repairer.write_signed(&survey.view, locations, what).await?;
+    if is_written {
+        survey.add_locations(locations, false);
+    }
+    Ok(is_written)
+}
 
 impl Maintenance {
     /// Writes contents and locations for frames that are in packs but not in the index, and adds them to the survey.
@@ -98,10 +115,13 @@ impl Maintenance {
             }
         }
         for locations in index::locations_of(&unplaced) {
-            let frames: usize = locations.packs.iter().map(|pack| pack.frames.len()).sum();
-            let what = format!("restores the places of {frames} frames");
-            if repairer.write_signed(&survey.view, &locations, what).await? {
-                survey.add_locations(&locations, false);
+            if write_places(survey, &locations, repairer).await? || locations.packs.len() == 1 {
+                continue;
+            }
+            // Readers would refuse it for what one pack lists: each pack in an object of its own.
+            let run = locations.run;
+            for pack in locations.packs {
+                write_places(survey, &Locations { run, packs: vec![pack] }, repairer).await?;
             }
         }
         Ok(())

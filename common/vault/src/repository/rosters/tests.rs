@@ -1,7 +1,6 @@
 use lifeboat_core::random::OsEntropy;
 
 use super::*;
-use crate::error::VaultError;
 use crate::format::floor::Floor;
 use crate::format::roster::key_text;
 use crate::hostile::crafted::{Crafted, Taken};
@@ -28,7 +27,7 @@ async fn made() -> (Crafted, crate::keys::key_file::WriterKey) {
 }
 
 fn keys(holes: &[Hole]) -> Vec<String> {
-    holes.iter().map(|hole| hole.key.clone()).collect()
+    holes.iter().map(|hole| layout::roster(hole.number)).collect()
 }
 
 /// Signs a roster with the root key and plants it.

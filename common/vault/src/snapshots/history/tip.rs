@@ -24,13 +24,16 @@ pub(crate) struct Tip {
 }
 
 impl Tip {
-    /// The newest manifest of a writer, or `None` if it has none. The inner error means that the manifest is not whole,
-    /// or that there is less than this machine has seen before.
+    /// The newest manifest of a writer, or `None` if it has none. The inner error means that the manifest is not whole
+    /// or may be out of reach, or that there is less than this machine has seen before.
     pub(crate) async fn newest(
         repository: &Repository,
         writer: &Writer,
     ) -> Result<Result<Option<Manifest>, VaultError>, StoreError> {
-        let entries = repository.objects_below(&layout::snapshots_of(writer.id)).await?;
+        let (entries, gap) = repository.objects_and_gap(&layout::snapshots_of(writer.id)).await?;
+        if let Some(gap) = gap {
+            return Ok(Err(gap.into()));
+        }
         let newest = entries.iter().filter_map(|entry| layout::sequence_of(&entry.key)).max();
         let head = match newest {
             Some(sequence) => match repository.manifest(writer, sequence).await? {
@@ -68,7 +71,11 @@ impl Tip {
             Err(error) => (None, Some(error)),
         };
         let pinned = repository.pinned.heads.get(&writer.id).copied();
-        let requests = repository.objects_below(&layout::forget_of(writer.id)).await?;
+        let (requests, gap) = repository.objects_and_gap(&layout::forget_of(writer.id)).await?;
+        if let Some(gap) = gap {
+            // A snapshot with the number of a hidden request would be forgotten at once.
+            return Err(gap.into());
+        }
         let requests: BTreeSet<u64> =
             requests.iter().filter_map(|entry| layout::sequence_of(&entry.key)).collect();
         let mut used = newest.as_ref().map(|newest| newest.predicate.sequence);
