@@ -200,6 +200,13 @@ pub(crate) struct FrameName {
     pub(crate) ordinal: u32,
 }
 
+impl RunId {
+    /// The name of one of the run's frames.
+    pub(crate) const fn frame(self, ordinal: u32) -> FrameName {
+        FrameName { run: self, ordinal }
+    }
+}
+
 /// A stored SHA-256 as a CBOR byte string, for `#[cbor(with = …)]`.
 pub(crate) mod digest_in_cbor {
     use super::{DecodeError, Decoder, EncodeError, Encoder, Sha256Digest, Write};

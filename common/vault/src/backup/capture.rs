@@ -127,7 +127,7 @@ impl ChunkStore {
 
     fn put(&mut self, kind: PackKind, id: ChunkId, chunk: &[u8]) -> Result<ChunkPlace, VaultError> {
         if let Some(&(ordinal, slot)) = self.new.get(&id) {
-            let frame = FrameName { run: self.run, ordinal };
+            let frame = self.run.frame(ordinal);
             self.need(frame, slot..slot + 1);
             return Ok(ChunkPlace { frame, slot });
         }
@@ -148,7 +148,7 @@ impl ChunkStore {
         if frame.is_full() {
             self.flush(kind)?;
         }
-        let frame = FrameName { run: self.run, ordinal };
+        let frame = self.run.frame(ordinal);
         self.need(frame, slot..slot + 1);
         Ok(ChunkPlace { frame, slot })
     }

@@ -177,7 +177,7 @@ fn place(
     for located in locations.packs.iter().filter(|located| packs.get(&located.pack) == Some(&located.size)) {
         let claimed = claimed.entry((signer, located.pack)).or_default();
         for frame in &located.frames {
-            let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+            let name = locations.run.frame(frame.ordinal);
             let more = *claimed + u64::from(frame.length);
             if !placed.contains(name) && more <= located.size {
                 *claimed = more;

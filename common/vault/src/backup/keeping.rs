@@ -18,7 +18,7 @@ use lifeboat_store::StoreError;
 use crate::backup::contents_cache::ContentsCache;
 use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
-use crate::format::index::ListedPlaces;
+use crate::format::index::{FramePlace, ListedPlaces};
 use crate::format::pack::WrappedRunKey;
 use crate::format::roster::Head;
 use crate::format::{index, layout};
@@ -26,7 +26,6 @@ use crate::ids::{FrameName, RunId};
 use crate::keys::GroupView;
 use crate::keys::key_file::WriterKey;
 use crate::repository::condemnations::Excluded;
-use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 use crate::repository::repack::Moves;
 
@@ -140,12 +139,12 @@ impl Keeping<'_> {
         };
         let (mut moves, mut trailers) = (Moves::new(), Trailers::default());
         for (run, frames) in self.needed {
-            let names = frames.keys().map(|ordinal| FrameName { run: *run, ordinal: *ordinal });
+            let names = frames.keys().map(|ordinal| run.frame(*ordinal));
             let endangered: BTreeSet<FrameName> = names.filter(is_endangered).collect();
             if endangered.is_empty() {
                 continue;
             }
-            let is_wanted = |ordinal| endangered.contains(&FrameName { run: *run, ordinal });
+            let is_wanted = |ordinal| endangered.contains(&run.frame(ordinal));
             let of_run = self.repository.places(&group, *run, is_wanted).await?;
             for name in &endangered {
                 let places = of_run.get(name).map_or(&[][..], Vec::as_slice);
@@ -178,8 +177,8 @@ impl Keeping<'_> {
                 continue;
             }
             if let Entry::Vacant(unread) = trailers.entry(place.pack) {
-                let trailer = self.repository.pack_trailer(group, &place.pack, place.size).await?;
-                unread.insert(trailer.ok().map(|trailer| ListedPlaces::new(&trailer)));
+                let facts = self.repository.pack_facts(group, &place.pack, place.size).await?;
+                unread.insert(facts.ok().map(|facts| ListedPlaces::new(&facts.frames)));
             }
             let is_listed = trailers[&place.pack].as_ref().is_some_and(|it| it.has(name, &place.frame));
             if is_listed && self.repository.frame_at(group.id, place).await?.is_ok() {
@@ -190,7 +189,7 @@ impl Keeping<'_> {
     }
 }
 
-/// What the trailers of packs list; `None` for a pack whose trailer cannot be read.
+/// What the trailers of packs list; `None` for a pack whose header or trailer cannot be read.
 type Trailers = HashMap<Sha256Digest, Option<ListedPlaces>>;
 
 /// Whether a run took so long that a prune may have considered it dead before its part was stored.

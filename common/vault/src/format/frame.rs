@@ -135,7 +135,7 @@ impl RawFrame {
         plaintext.push(method);
         plaintext.extend_from_slice(&u32::try_from(body.len()).expect("below MAX_BODY").to_le_bytes());
         plaintext.extend_from_slice(stored);
-        let name = FrameName { run, ordinal: self.ordinal };
+        let name = run.frame(self.ordinal);
         let mut bytes = Vec::new();
         key.seal(&binding(repository, &context(name)), &plaintext, &mut bytes);
         SealedFrame {
@@ -272,13 +272,13 @@ mod tests {
             frame.push(ChunkId([0; 32]), chunk);
         }
         let sealed = frame.seal(&key, &repository, run, &mut zstd::bulk::Compressor::new(3).unwrap());
-        let name = FrameName { run, ordinal: 3 };
+        let name = run.frame(3);
         let opened = OpenedFrame::open(&sealed.bytes, &key, &repository, name).unwrap();
         for (slot, chunk) in chunks.iter().enumerate() {
             assert_eq!(opened.chunk(slot).unwrap(), chunk);
         }
         assert!(opened.chunk(chunks.len()).is_none());
-        let elsewhere = FrameName { run, ordinal: 4 };
+        let elsewhere = run.frame(4);
         assert!(OpenedFrame::open(&sealed.bytes, &key, &repository, elsewhere).is_err());
     }
 

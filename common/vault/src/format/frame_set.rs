@@ -99,9 +99,7 @@ impl FrameSet {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = FrameName> + '_ {
-        self.runs
-            .iter()
-            .flat_map(|(run, ordinals)| ordinals.iter().map(|ordinal| FrameName { run: *run, ordinal }))
+        self.runs.iter().flat_map(|(run, ordinals)| ordinals.iter().map(|ordinal| run.frame(ordinal)))
     }
 
     /// The stored form, runs in order.
@@ -171,7 +169,7 @@ mod tests {
     use super::*;
 
     fn frame(run: u8, ordinal: u32) -> FrameName {
-        FrameName { run: RunId::from_bytes([run; 16]), ordinal }
+        RunId::from_bytes([run; 16]).frame(ordinal)
     }
 
     proptest! {

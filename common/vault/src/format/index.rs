@@ -114,6 +114,26 @@ impl From<&TrailerFrame> for FrameLocation {
     }
 }
 
+/// The place of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FramePlace {
+    pub(crate) pack: Sha256Digest,
+    /// The pack's size.
+    pub(crate) size: u64,
+    pub(crate) frame: FrameLocation,
+}
+
+impl FramePlace {
+    /// Whether `sealed` is the frame that was stored here.
+    pub(crate) fn check(&self, sealed: &[u8]) -> Result<(), String> {
+        let found = Sha256Digest::of(sealed);
+        if found == self.frame.hash {
+            return Ok(());
+        }
+        Err(format!("the frame at byte {} has SHA-256 {found}, not {}", self.frame.offset, self.frame.hash))
+    }
+}
+
 /// The places that a pack's trailer lists.
 pub(crate) struct ListedPlaces(HashSet<(FrameName, u64, u32, Sha256Digest)>);
 
@@ -136,12 +156,21 @@ pub(crate) struct StoredPack {
     pub(crate) frames: Vec<TrailerFrame>,
 }
 
+impl StoredPack {
+    /// The frames in it, and their places.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (FrameName, FramePlace)> + '_ {
+        let place =
+            |frame| FramePlace { pack: self.hash, size: self.size, frame: FrameLocation::from(frame) };
+        self.frames.iter().map(move |frame| (frame.name(), place(frame)))
+    }
+}
+
 impl Contents {
     /// The frames that it lists.
     pub(crate) fn names(&self) -> impl Iterator<Item = FrameName> + '_ {
         self.runs.iter().flat_map(|contents| {
             let run = contents.run;
-            contents.frames.iter().map(move |frame| FrameName { run, ordinal: frame.ordinal })
+            contents.frames.iter().map(move |frame| run.frame(frame.ordinal))
         })
     }
 
@@ -155,6 +184,15 @@ impl Contents {
 }
 
 impl Locations {
+    /// The frames that it locates, and their places.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (FrameName, FramePlace)> + '_ {
+        let run = self.run;
+        self.packs.iter().flat_map(move |PackLocations { pack, frames, size }| {
+            let place = |frame: &FrameLocation| FramePlace { pack: *pack, size: *size, frame: *frame };
+            frames.iter().map(move |frame| (run.frame(frame.ordinal), place(frame)))
+        })
+    }
+
     /// Whether its numbers are within what the format allows, and no frames overlap in a pack.
     fn is_sane(&self) -> bool {
         let frames = self.packs.iter().flat_map(|pack| pack.frames.iter().map(|frame| (pack.size, frame)));
@@ -330,10 +368,8 @@ impl ContentsIndex {
     ) -> Vec<(RunId, [u8; 32])> {
         let mut added = Vec::new();
         for RunContents { run, frames, commitment } in contents.runs {
-            let mut frames = frames
-                .into_iter()
-                .filter(|frame| may_be_used(FrameName { run, ordinal: frame.ordinal }))
-                .peekable();
+            let mut frames =
+                frames.into_iter().filter(|frame| may_be_used(run.frame(frame.ordinal))).peekable();
             if frames.peek().is_none() {
                 continue;
             }
@@ -346,7 +382,7 @@ impl ContentsIndex {
                     continue;
                 }
                 known.insert(frame.ordinal, count);
-                let used = used.get(&FrameName { run, ordinal: frame.ordinal });
+                let used = used.get(&run.frame(frame.ordinal));
                 let share = used.map_or(0, |used| u64::from(*used) * 1000 / u64::from(count.max(1)));
                 let rank = u16::try_from(share).unwrap_or(u16::MAX);
                 if self.chunks.capacity() - self.chunks.len() < frame.chunks.len() {
@@ -414,7 +450,7 @@ impl ContentsIndex {
         let at = self.chunks.binary_search_by(|chunk| chunk.id.cmp(id)).ok()?;
         let chunk = self.chunks[at];
         let run = self.runs[chunk.run as usize].run;
-        Some(ChunkPlace { frame: FrameName { run, ordinal: chunk.ordinal }, slot: chunk.slot.into() })
+        Some(ChunkPlace { frame: run.frame(chunk.ordinal), slot: chunk.slot.into() })
     }
 
     fn run(&self, run: RunId) -> Option<&IndexedRun> {
@@ -450,21 +486,21 @@ mod tests {
         let of = |run, frame| RunContents { run, frames: vec![frame], commitment: [0; 32] };
         let first = Contents { runs: vec![of(one, frame(4, vec![id(9), id(1)]))] };
         let second = Contents { runs: vec![of(two, frame(0, vec![id(5)]))] };
-        let condemned = FrameName { run: two, ordinal: 1 };
+        let condemned = two.frame(1);
         let third = Contents { runs: vec![of(two, frame(1, vec![id(6)]))] };
         let mut index = ContentsIndex::default();
         for contents in [first, second, third] {
             index.add(contents, |name| name != condemned, &HashMap::new());
         }
         index.sort();
-        let at = |run, ordinal, slot| Some(ChunkPlace { frame: FrameName { run, ordinal }, slot });
+        let at = |run: RunId, ordinal, slot| Some(ChunkPlace { frame: run.frame(ordinal), slot });
         assert_eq!(index.len(), 3);
         assert_eq!(index.find(&id(1)), at(one, 4, 1));
         assert_eq!(index.find(&id(9)), at(one, 4, 0));
         assert_eq!(index.find(&id(5)), at(two, 0, 0));
         assert_eq!(index.find(&id(6)), None);
-        assert_eq!(index.chunk_count(FrameName { run: one, ordinal: 4 }), Some(2));
-        assert_eq!(index.chunk_count(FrameName { run: two, ordinal: 1 }), None);
+        assert_eq!(index.chunk_count(one.frame(4)), Some(2));
+        assert_eq!(index.chunk_count(two.frame(1)), None);
     }
 
     #[test]

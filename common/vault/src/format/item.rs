@@ -320,7 +320,7 @@ impl Content {
 
     /// The frame of an extent.
     pub(crate) fn frame(&self, extent: &Extent) -> FrameName {
-        FrameName { run: self.runs[extent.run as usize], ordinal: extent.ordinal }
+        self.runs[extent.run as usize].frame(extent.ordinal)
     }
 }
 

@@ -459,7 +459,7 @@ impl RunRecord {
 
     /// The frames that are needed, in order.
     pub(crate) fn needed(&self) -> impl Iterator<Item = FrameName> {
-        ordinals(&self.frames).map(|ordinal| FrameName { run: self.run, ordinal })
+        ordinals(&self.frames).map(|ordinal| self.run.frame(ordinal))
     }
 }
 

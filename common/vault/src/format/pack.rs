@@ -74,7 +74,7 @@ pub(crate) struct TrailerFrame {
 impl TrailerFrame {
     /// The frame's name.
     pub(crate) fn name(&self) -> FrameName {
-        FrameName { run: self.run, ordinal: self.ordinal }
+        self.run.frame(self.ordinal)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::format::pack::compress;
 use crate::format::registration::Registration;
 use crate::format::seal::Purpose;
 use crate::format::signed::{self, Body, Pen, Place, SignedObjectError};
-use crate::ids::{FrameName, Signer};
+use crate::ids::Signer;
 use crate::repository::locate::Collector;
 
 /// A whole signed object of every kind; and, under a valid seal and signature, its compressed body.
@@ -55,9 +55,10 @@ pub fn registration(cbor: &[u8]) -> bool {
 /// A contents object.
 pub fn contents(cbor: &[u8]) -> bool {
     let Some(contents) = body::<Contents>(cbor) else { return false };
-    let frames = contents.runs.iter().flat_map(|run| {
-        run.frames.iter().map(|frame| (FrameName { run: run.run, ordinal: frame.ordinal }, frame))
-    });
+    let frames = contents
+        .runs
+        .iter()
+        .flat_map(|run| run.frames.iter().map(|frame| (run.run.frame(frame.ordinal), frame)));
     let used: HashMap<_, _> =
         frames.clone().map(|(name, frame)| (name, frame.ordinal.to_le_bytes()[0].into())).collect();
     let excluded: FrameSet = frames.clone().take(1).map(|(name, _)| name).collect();

@@ -12,7 +12,7 @@ use crate::format::frame::{
 use crate::format::pack::{
     PACK_BYTES, PackBuilder, Trailer, TrailerFrame, compress, read_header, read_trailer, seal_trailer,
 };
-use crate::ids::{ChunkId, FrameName};
+use crate::ids::ChunkId;
 use crate::keys::GroupView;
 use crate::maintenance::check::packs::{Opening, PackJob, examine};
 use crate::maintenance::check::survey::Located;
@@ -77,7 +77,7 @@ fn examine_all(pack: &[u8], frames: &[TrailerFrame]) {
 
 /// The plaintext of a frame, under a valid seal.
 pub fn frame(plaintext: &[u8]) -> bool {
-    let name = FrameName { run: RUN, ordinal: 5 };
+    let name = RUN.frame(5);
     let mut sealed = Vec::new();
     STAGE.run_key.seal(&binding(&STAGE.repository, &context(name)), plaintext, &mut sealed);
     if sealed.len() as u64 > MAX_SEALED_FRAME {

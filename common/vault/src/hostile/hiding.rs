@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use lifeboat_core::Sha256Digest;
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 
 use super::claims::{Scene, What, Who, attack, remove, scene};
 use super::crafted::keeper_pen;
-use super::{back_up, files, located};
+use super::{back_up, files, located, noise};
 use crate::format::condemnation::GRACE_DAYS;
-use crate::format::index::FrameLocation;
+use crate::format::frame::PackKind;
+use crate::format::index::{FrameLocation, FramePlace};
 use crate::format::layout;
-use crate::format::pack::TrailerFrame;
+use crate::format::pack::{PackBuilder, TrailerFrame};
 use crate::maintenance::repair::RepairOptions;
-use crate::repository::locate::FramePlace;
 
 /// How the claims of the hosts themselves stop counting.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,35 +120,55 @@ async fn a_true_copy_of_another_host_replaces_nothing() {
     }
 }
 
-/// A neighbour states a newer place, with bytes and a trailer of its own, for frames that a prune condemns under a run: the
-/// run cannot tell which place is true, and rescues both.
+/// A neighbour states newer places, in a sound pack of its own, for frames that a prune condemns under a run: the run
+/// cannot tell which places are true, and rescues both.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn a_false_place_of_a_neighbour_is_not_all_that_a_run_rescues() {
-    for what in [What::TrailerAgreesOnOtherHashes, What::TrailerAgrees, What::OneAfterTheOther] {
-        let scene = scene(Who::Neighbour).await;
-        let Scene { crafted, committed, keeper, .. } = &scene;
-        let (writer, captured) = (&crafted.writer, files(0));
-        let (first, _) = committed.iter().find(|(_, kept)| **kept == captured).unwrap();
-        crafted.pass(31);
-        let gate = Gate::new();
-        crafted.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
-        let meanwhile = async {
-            gate.arrivals(1).await;
-            crafted.ask(keeper_pen(keeper), writer.writer, 0, Some(*first));
-            let pruned = crafted.prune(keeper, GRACE_DAYS).await.unwrap();
-            assert!(pruned.condemned_objects > 0, "{pruned:?}");
-            crafted.pass(1);
-            attack(&scene, what).await;
-            gate.open();
-        };
-        let running = back_up(crafted.open().await, writer, &captured, &crafted.clock);
-        let (done, ()) = tokio::join!(running, meanwhile);
-        crafted.faults.clear_script();
-        let rescued = BTreeMap::from([(done.unwrap().id.unwrap(), captured.clone())]);
-        for prune in crafted.prune_to_the_end(keeper).await {
-            prune.unwrap_or_else(|error| panic!("{what:?}: {error}"));
+    let scene = scene(Who::Neighbour).await;
+    let Scene { crafted, keeper, member, .. } = &scene;
+    let writer = &crafted.writer;
+    // Several whole frames that only the snapshot with number 2 needs.
+    let captured = BTreeMap::from([("large".to_owned(), noise(50, 4_000_000))]);
+    let forgotten = crafted.back_up(writer, &captured).await.unwrap();
+    crafted.back_up(writer, &files(3)).await.unwrap();
+    crafted.pass(31);
+    let gate = Gate::new();
+    crafted.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
+    let meanwhile = async {
+        gate.arrivals(1).await;
+        crafted.ask(keeper_pen(keeper), writer.writer, 2, Some(forgotten));
+        crafted.prune(keeper, GRACE_DAYS).await.unwrap();
+        let condemned = crafted.open().await.excluded(&member.view).await.unwrap().packs;
+        crafted.pass(1);
+        let frames = member.frames(crafted).await;
+        let (id, group) = (&member.repository, member.view.id);
+        let mut pack = PackBuilder::new(id, group, PackKind::Data, Vec::new(), 1000);
+        for (run, frames) in &frames {
+            for FrameLocation { ordinal, length, chunk_bytes, .. } in frames.iter().copied() {
+                let sealed = noise(99, length as usize);
+                let (offset, hash, chunks) = (0, Sha256Digest::of(&sealed), Vec::new());
+                let frame = TrailerFrame { run: *run, ordinal, offset, length, hash, chunks, chunk_bytes };
+                pack.push_sealed(&frame, &sealed);
+            }
         }
-        crafted.assert_all_come_back(&rescued, &format!("{what:?}")).await;
+        let pack = pack.finish(&member.view.index_key, id, group);
+        let stored = member.store_pack(crafted, pack.bytes);
+        for run in frames.into_keys() {
+            let of_run = pack.frames.iter().filter(|frame| frame.run == run).map(FrameLocation::from);
+            member.say_where(crafted, &located(run, stored, of_run.collect()));
+        }
+        gate.open();
+        condemned
+    };
+    let running = back_up(crafted.open().await, writer, &captured, &crafted.clock);
+    let (done, condemned) = tokio::join!(running, meanwhile);
+    crafted.faults.clear_script();
+    // As a prune without a grace does.
+    assert!(!condemned.is_empty());
+    for pack in condemned {
+        crafted.faults.take_away(&layout::pack(member.view.id, &pack));
     }
+    let rescued = BTreeMap::from([(done.unwrap().id.unwrap(), captured.clone())]);
+    crafted.assert_all_come_back(&rescued, "after the prune").await;
 }

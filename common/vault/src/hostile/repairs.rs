@@ -48,39 +48,46 @@ async fn a_pack_that_lists_an_impossible_frame_stops_no_repair_of_others() {
     }
 }
 
-/// A neighbour's packs list one frame more often than locations may place it: the whole object is unsound, and honest
-/// places are in it.
+/// A neighbour's packs list one frame more often than locations may place it, so an object with all of them is unsound, and
+/// honest places are in it. A recovery key tells which places are true; a keeper states more of them than a member may.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
-async fn packs_that_list_one_frame_too_often_stop_no_repair_of_others() {
-    let scene = claims::scene(Who::Neighbour).await;
-    let claims::Scene { crafted, committed, member, .. } = &scene;
-    let frames = member.frames(crafted).await;
-    // Each pack is sound, and all of them are indexed in one go with the honest ones.
-    for copy in 0..4_u32 {
-        let (id, group) = (&member.repository, member.view.id);
-        let mut pack = PackBuilder::new(id, group, PackKind::Data, Vec::new(), 1000);
-        for (run, frames) in &frames {
-            for number in 0..30_u32 {
-                let sealed: Vec<u8> =
-                    [copy, number].iter().flat_map(|n| n.to_le_bytes()).cycle().take(200).collect();
-                let (ordinal, hash) = (frames[0].ordinal, Sha256Digest::of(&sealed));
-                let (offset, length, chunks, chunk_bytes) = (0, 200, Vec::new(), 1);
-                let frame = TrailerFrame { run: *run, ordinal, offset, length, hash, chunks, chunk_bytes };
-                pack.push_sealed(&frame, &sealed);
+async fn packs_that_list_one_frame_very_often_stop_no_repair_of_others() {
+    for (packs, is_keeper) in [(4_u32, false), (2, true)] {
+        let scene = claims::scene(Who::Neighbour).await;
+        let claims::Scene { crafted, committed, member, keeper, .. } = &scene;
+        let frames = member.frames(crafted).await;
+        for copy in 0..packs {
+            let (id, group) = (&member.repository, member.view.id);
+            let mut pack = PackBuilder::new(id, group, PackKind::Data, Vec::new(), 1000);
+            for (run, frames) in &frames {
+                for number in 0..30_u32 {
+                    let sealed: Vec<u8> =
+                        [copy, number].iter().flat_map(|n| n.to_le_bytes()).cycle().take(200).collect();
+                    let (ordinal, hash) = (frames[0].ordinal, Sha256Digest::of(&sealed));
+                    let (offset, length, chunks, chunk_bytes) = (0, 200, Vec::new(), 1);
+                    let frame =
+                        TrailerFrame { run: *run, ordinal, offset, length, hash, chunks, chunk_bytes };
+                    pack.push_sealed(&frame, &sealed);
+                }
             }
+            let pack = pack.finish(&member.view.index_key, id, group);
+            member.store_pack(crafted, pack.bytes);
         }
-        let pack = pack.finish(&member.view.index_key, id, group);
-        member.store_pack(crafted, pack.bytes);
+        let locations = layout::locations_of(member.view.id);
+        for key in crafted.faults.contents().into_keys().filter(|key| key.starts_with(&locations)) {
+            crafted.faults.take_away(&key);
+        }
+        let maintenance = if is_keeper {
+            Maintenance::new(crafted.as_keeper(keeper).await, silent(), CancellationToken::new())
+        } else {
+            crafted.maintenance().await
+        };
+        let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let when = format!("by a keeper: {is_keeper}");
+        assert_eq!(repaired.marked_frames, 0, "{when}: whole frames are marked as lost");
+        crafted.assert_all_come_back(committed, &when).await;
     }
-    let locations = layout::locations_of(member.view.id);
-    for key in crafted.faults.contents().into_keys().filter(|key| key.starts_with(&locations)) {
-        crafted.faults.take_away(&key);
-    }
-    let maintenance = crafted.maintenance().await;
-    let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
-    assert_eq!(repaired.marked_frames, 0, "whole frames are marked as lost");
-    crafted.assert_all_come_back(committed, "after the repair").await;
 }
 
 /// A run's registration is lost and its packs are damaged. A neighbour's pack names another key for the run: a keeper's

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
+use crate::format::index::FramePlace;
 use crate::format::layout;
 use crate::format::object_name::Name;
 use crate::format::pack::MAX_PACK;
@@ -44,7 +45,7 @@ use crate::keys::GroupKeys;
 use crate::keys::key_file::{RecoveryKey, WriterKey};
 use crate::repository::access::Session;
 use crate::repository::batch::batches;
-use crate::repository::locate::{FramePlace, FramePlaces};
+use crate::repository::locate::FramePlaces;
 use crate::repository::open::Repository;
 use crate::repository::recovery_session::RecoverySession;
 use crate::snapshots::history::History;

@@ -32,7 +32,6 @@ use self::plan::GroupPlan;
 use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift, to_lift_of_removed};
 use crate::error::VaultError;
 use crate::format::condemnation::{Condemnation, GRACE};
-use crate::format::index::StoredPack;
 use crate::format::layout;
 use crate::format::signed::Pen;
 use crate::ids::Signer;
@@ -40,7 +39,6 @@ use crate::keys::GroupView;
 use crate::repository::access::Session;
 use crate::repository::condemnations::FoundCondemnation;
 use crate::repository::listing;
-use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 use crate::snapshots::history::{History, Standing};
 
@@ -368,11 +366,4 @@ impl Round<'_> {
         }
         Ok(())
     }
-}
-
-/// The places of the frames in a pack.
-pub(crate) fn places_of(pack: &StoredPack) -> impl Iterator<Item = (crate::ids::FrameName, FramePlace)> + '_ {
-    pack.frames
-        .iter()
-        .map(|frame| (frame.name(), FramePlace { pack: pack.hash, size: pack.size, frame: frame.into() }))
 }

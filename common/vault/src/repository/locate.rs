@@ -10,7 +10,7 @@ use lifeboat_store::StoreError;
 
 use crate::error::{ObjectError, Read};
 use crate::format::authority::Word;
-use crate::format::index::{FrameLocation, Locations};
+use crate::format::index::{FramePlace, Locations};
 use crate::format::layout;
 use crate::ids::{FrameName, GroupId, RunId, Signer};
 use crate::keys::GroupView;
@@ -19,26 +19,6 @@ use crate::repository::open::Repository;
 
 /// The fault of a locations object that is whole but in the folder of another run.
 pub(crate) const OF_ANOTHER_RUN: &str = "it locates frames of another run";
-
-/// The place of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct FramePlace {
-    pub(crate) pack: Sha256Digest,
-    /// The pack's size.
-    pub(crate) size: u64,
-    pub(crate) frame: FrameLocation,
-}
-
-impl FramePlace {
-    /// Whether `sealed` is the frame that was stored here.
-    pub(crate) fn check(&self, sealed: &[u8]) -> Result<(), String> {
-        let found = Sha256Digest::of(sealed);
-        if found == self.frame.hash {
-            return Ok(());
-        }
-        Err(format!("the frame at byte {} has SHA-256 {found}, not {}", self.frame.offset, self.frame.hash))
-    }
-}
 
 /// The places of frames, for each in the order in which to try them.
 pub(crate) type FramePlaces = HashMap<FrameName, Vec<FramePlace>>;
@@ -51,9 +31,14 @@ pub(crate) fn packs_of(places: &FramePlaces) -> Vec<(Sha256Digest, u64)> {
     packs
 }
 
-/// How many places of a frame are remembered of each signer, the newest first. However many false ones a member states,
-/// those of others stay.
-const PLACES_OF_A_SIGNER: usize = 4;
+/// How many places of a frame are remembered of a signer, the newest first. However many false ones a member states,
+/// those of others stay. A keeper or the root may have stated what the packs of many members list.
+fn most_places(signer: Signer) -> usize {
+    match signer {
+        Signer::Writer(_) => 4,
+        Signer::Keeper(_) | Signer::Root => 64,
+    }
+}
 
 /// Collects the places of the wanted frames of a run, the newest first.
 pub(crate) struct Collector<W> {
@@ -68,16 +53,12 @@ impl<W: Fn(u32) -> bool> Collector<W> {
     }
 
     pub(crate) fn add(&mut self, signer: Signer, locations: &Locations) {
-        for pack in &locations.packs {
-            for frame in pack.frames.iter().filter(|frame| (self.is_wanted)(frame.ordinal)) {
-                let name = FrameName { run: locations.run, ordinal: frame.ordinal };
-                let place = FramePlace { pack: pack.pack, size: pack.size, frame: *frame };
-                let known = self.places.entry(name).or_default();
-                let stated = self.stated.entry((frame.ordinal, signer)).or_default();
-                if *stated < PLACES_OF_A_SIGNER && !known.contains(&place) {
-                    known.push(place);
-                    *stated += 1;
-                }
+        for (name, place) in locations.places().filter(|(name, _)| (self.is_wanted)(name.ordinal)) {
+            let known = self.places.entry(name).or_default();
+            let stated = self.stated.entry((name.ordinal, signer)).or_default();
+            if *stated < most_places(signer) && !known.contains(&place) {
+                known.push(place);
+                *stated += 1;
             }
         }
     }

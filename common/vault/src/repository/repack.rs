@@ -8,7 +8,7 @@ use lifeboat_store::StoreError;
 
 use crate::error::{ObjectError, Read, VaultError};
 use crate::format::frame::PackKind;
-use crate::format::index::{Locations, StoredPack};
+use crate::format::index::{FramePlace, Locations, StoredPack};
 use crate::format::layout;
 use crate::format::pack::{
     Fill, MAX_HEADER, PACK_BYTES, PackBuilder, TAIL, TrailerFrame, WrappedRunKey, open_trailer, read_header,
@@ -17,7 +17,6 @@ use crate::format::pack::{
 use crate::format::signed::Pen;
 use crate::ids::{FrameName, RunId};
 use crate::keys::GroupView;
-use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 
 /// Frames to move, by the pack that contains them.

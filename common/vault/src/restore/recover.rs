@@ -130,7 +130,7 @@ impl Healer {
 impl AllContents {
     fn add_frames(&mut self, signer: Signer, run: RunContents, needed: &FrameSet) {
         for contents in run.frames {
-            let frame = FrameName { run: run.run, ordinal: contents.ordinal };
+            let frame = run.run.frame(contents.ordinal);
             if !needed.contains(frame) {
                 continue;
             }
@@ -147,7 +147,7 @@ impl AllContents {
     fn add_places(&mut self, signer: Signer, run: &RunContents) {
         let mut is_any = false;
         for contents in &run.frames {
-            let frame = FrameName { run: run.run, ordinal: contents.ordinal };
+            let frame = run.run.frame(contents.ordinal);
             for (id, slot) in contents.chunks.iter().zip(0..) {
                 let Some(places) = self.places.get_mut(id) else { continue };
                 let of_signer = || places.iter().filter(|(by, _)| *by == signer);

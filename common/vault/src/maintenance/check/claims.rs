@@ -160,7 +160,7 @@ fn indict(
             claims_too_much = Some(pack.pack);
         }
         for frame in &pack.frames {
-            let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+            let name = locations.run.frame(frame.ordinal);
             let is_denied = trailer.is_some_and(|trailer| !trailer.has(name, frame));
             if is_denied || untrue.denied.contains(&(pack.pack, name, frame.offset)) {
                 denied += 1;
@@ -255,11 +255,7 @@ pub(crate) async fn is_all_denied(
         let located: Vec<_> = pack
             .frames
             .iter()
-            .map(|place| Located {
-                name: FrameName { run: locations.run, ordinal: place.ordinal },
-                size: pack.size,
-                place: *place,
-            })
+            .map(|place| Located { name: locations.run.frame(place.ordinal), size: pack.size, place: *place })
             .collect();
         if denied_by(&trailer, &located).count() != located.len() {
             return Ok(false);

@@ -276,8 +276,7 @@ mod tests {
         let mut findings = Findings::default();
         let began = Instant::now();
         for number in 0..300_000 {
-            let lost =
-                [crate::ids::FrameName { run: crate::ids::RunId::from_bytes([1; 16]), ordinal: number }];
+            let lost = [crate::ids::RunId::from_bytes([1; 16]).frame(number)];
             findings.damage_with(Shard::WHOLE, damage(format!("packs/{number}")), lost.into_iter().collect());
         }
         assert_eq!(findings.damage.len(), 300_000);

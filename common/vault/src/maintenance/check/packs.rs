@@ -203,7 +203,7 @@ mod tests {
         let compressed = compress(&crate::ids::to_cbor(&trailer));
         seal_trailer(&mut pack, &compressed, &index_key, &repository, group);
         let located = (0..MANY).map(|ordinal| {
-            let name = FrameName { run, ordinal: ordinal + MANY / 2 };
+            let name = run.frame(ordinal + MANY / 2);
             let place = FrameLocation { ordinal: name.ordinal, offset: 0, length: 0, hash, chunk_bytes: 0 };
             Located { name, size: 0, place }
         });

@@ -7,6 +7,7 @@ use lifeboat_store::StoreError;
 
 use crate::error::{ObjectError, VaultError};
 use crate::format::frame_set::FrameSet;
+use crate::format::index::FramePlace;
 use crate::format::layout;
 use crate::format::manifest::RunRecord;
 use crate::format::object_name::Name;
@@ -20,7 +21,7 @@ use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::{GroupSurvey, Needs, Survey};
 use crate::maintenance::check::verdicts::{self, ManifestVerdict, Verdict};
 use crate::maintenance::check::{Maintenance, PacksRead, keyring, rosters};
-use crate::repository::locate::{FramePlace, FramePlaces};
+use crate::repository::locate::FramePlaces;
 use crate::snapshots::history::Problem;
 
 /// The cost of a damaged object, as far as its name reveals it, and what repairs it.

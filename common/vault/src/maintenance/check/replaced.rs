@@ -8,6 +8,7 @@ use lifeboat_store::StoreError;
 use crate::format::authority::Standing;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::RunContents;
+use crate::format::pack::TrailerFrame;
 use crate::ids::{ChunkId, FrameName, Signer};
 use crate::maintenance::check::survey::{GroupSurvey, digest_of};
 use crate::repository::open::Repository;
@@ -36,7 +37,7 @@ pub(crate) async fn replaced(
             return;
         }
         for frame in run.frames {
-            let name = FrameName { run: run.run, ordinal: frame.ordinal };
+            let name = run.run.frame(frame.ordinal);
             if lost.contains(name) {
                 chunks.insert(name, frame.chunks);
             }
@@ -51,7 +52,7 @@ pub(crate) async fn replaced(
     let writers: HashSet<Option<Signer>> = wanted.iter().map(|(writer, _)| *writer).collect();
     let told = |signer, run: RunContents| {
         for frame in run.frames {
-            let name = FrameName { run: run.run, ordinal: frame.ordinal };
+            let name = run.run.frame(frame.ordinal);
             if !whole.contains(name) || survey.marked.contains(name) {
                 continue;
             }
@@ -88,7 +89,7 @@ pub(crate) async fn find_in_trailers(
             break;
         }
         let Ok(facts) = repository.pack_facts(&survey.view, pack, *size).await? else { continue };
-        let held = facts.frames.iter().map(|f| FrameName { run: f.run, ordinal: f.ordinal });
+        let held = facts.frames.iter().map(TrailerFrame::name);
         let held: FrameSet = held.filter(|name| frames.contains(*name)).collect();
         if !held.is_empty() {
             found.extend(&held);

@@ -422,7 +422,7 @@ impl GroupSurvey {
                 self.foreign.insert(pack.pack);
             }
             for place in &pack.frames {
-                let name = FrameName { run: locations.run, ordinal: place.ordinal };
+                let name = locations.run.frame(place.ordinal);
                 let found = Located { name, size: pack.size, place: *place };
                 if listed.is_none() && !self.may_be_gone(name) {
                     continue;
@@ -508,7 +508,7 @@ impl GroupSurvey {
     pub(crate) fn add_contents(&mut self, signer: Signer, contents: Contents, located: &FrameSet) {
         for run in contents.runs {
             let bears_on = |frame: &FrameContents| {
-                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                let name = run.run.frame(frame.ordinal);
                 self.needed.contains(name) || located.contains(name)
             };
             let (frames, others): (Vec<_>, Vec<_>) = run.frames.iter().partition(|frame| bears_on(frame));
@@ -519,7 +519,7 @@ impl GroupSurvey {
             self.note_commitment(run.run, signer, run.commitment, false);
             let is_own = self.writer_of(run.run) == Some(signer);
             for frame in frames {
-                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                let name = run.run.frame(frame.ordinal);
                 let digest = digest_of(&frame.chunks);
                 if is_own && self.own_listed.insert(name) {
                     self.listed.insert(name, digest);

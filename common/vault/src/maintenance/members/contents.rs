@@ -104,17 +104,14 @@ fn choose(mut listed: Vec<Listed>) -> Vec<Sha256Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{FrameName, RunId};
+    use crate::ids::RunId;
 
     #[test]
     fn what_was_stored_last_is_named_only_for_frames_that_nothing_before_lists() {
         let object = |second: i64, ordinals: &[u32]| Listed {
             stored: Timestamp::from_second(second).unwrap(),
             hash: Sha256Digest::of(&second.to_le_bytes()),
-            needed: ordinals
-                .iter()
-                .map(|ordinal| FrameName { run: RunId::from_bytes([1; 16]), ordinal: *ordinal })
-                .collect(),
+            needed: ordinals.iter().map(|ordinal| RunId::from_bytes([1; 16]).frame(*ordinal)).collect(),
         };
         let honest = || vec![object(10, &[0, 1, 2]), object(20, &[2, 3])];
         let expected: Vec<_> = honest().iter().map(|object| object.hash).collect();

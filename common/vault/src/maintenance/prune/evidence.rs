@@ -6,9 +6,9 @@ use lifeboat_core::progress::{Progress, Unit};
 
 use super::homes::{Claims, Known};
 use crate::error::{ObjectError, VaultError};
+use crate::format::index::FramePlace;
 use crate::ids::FrameName;
 use crate::keys::GroupView;
-use crate::repository::locate::FramePlace;
 use crate::repository::open::Repository;
 
 /// How many requests run at once.
@@ -112,10 +112,7 @@ mod tests {
             let pack = Sha256Digest::of(pack.as_bytes());
             let hash = Sha256Digest::of(b"frame");
             let frame = FrameLocation { ordinal, offset, length, hash, chunk_bytes: 0 };
-            (
-                FrameName { run: RunId::from_bytes([1; 16]), ordinal },
-                FramePlace { pack, size: 1 << 30, frame },
-            )
+            (RunId::from_bytes([1; 16]).frame(ordinal), FramePlace { pack, size: 1 << 30, frame })
         };
         let mib = 1 << 20;
         let places = [

@@ -19,10 +19,9 @@ use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
 
 use crate::format::frame_set::FrameSet;
-use crate::format::index::{ListedPlaces, Locations};
+use crate::format::index::{FramePlace, ListedPlaces, Locations};
 use crate::format::pack::TrailerFrame;
 use crate::ids::{FrameName, RunId, Signer};
-use crate::repository::locate::FramePlace;
 
 /// A pack is repacked when at least this share of it is unneeded, in percent.
 const REPACK_PERCENT: u64 = 25;
@@ -132,7 +131,7 @@ impl Claims {
             let pack = self.packs.entry(located.pack).or_default();
             pack.size = located.size;
             for frame in &located.frames {
-                let name = FrameName { run: locations.run, ordinal: frame.ordinal };
+                let name = locations.run.frame(frame.ordinal);
                 let place = FramePlace { pack: located.pack, size: located.size, frame: *frame };
                 let length = u64::from(frame.length);
                 if known.live.contains(name) {

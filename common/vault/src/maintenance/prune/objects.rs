@@ -14,12 +14,11 @@ use crate::format::authority::{Belief, Word};
 use crate::format::condemnation::Loss;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{
-    CONTENTS_CHUNKS, Contents, FrameContents, LOCATIONS_FRAMES, RunContents, split_contents,
+    CONTENTS_CHUNKS, Contents, FrameContents, FramePlace, LOCATIONS_FRAMES, RunContents, split_contents,
 };
 use crate::format::layout;
 use crate::ids::{FrameName, RunId};
 use crate::repository::batch::batches;
-use crate::repository::locate::FramePlace;
 use crate::repository::objects::hash_of;
 use crate::snapshots::trusted_contents::TrustedContents;
 
@@ -149,7 +148,7 @@ impl Planner<'_> {
             self.plan.dead.insert(key);
             for RunContents { run, frames, commitment } in contents.runs {
                 for frame in frames {
-                    let name = FrameName { run, ordinal: frame.ordinal };
+                    let name = run.frame(frame.ordinal);
                     if is_live(&self.plan, name) && covered.insert(name) {
                         carried.entry((run, commitment)).or_default().push(frame);
                     }

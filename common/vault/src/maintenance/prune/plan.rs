@@ -12,12 +12,12 @@ use roaring::RoaringBitmap;
 use super::evidence::{disproved, hear_trailers};
 use super::homes::{Claims, Fate, Homes, Known, Rank, is_underused};
 use super::runs::{RunState, Runs, is_old};
-use super::{Listing, RunsUnderWay, below, places_of};
+use super::{Listing, RunsUnderWay, below};
 use crate::error::{ObjectError, VaultError};
 use crate::format::authority::{Standing, Word};
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{
-    Contents, LOCATIONS_FRAMES, Locations, PackLocations, StoredPack, split_locations,
+    Contents, FramePlace, LOCATIONS_FRAMES, Locations, PackLocations, StoredPack, split_locations,
 };
 use crate::format::layout;
 use crate::format::pack::{MAX_HEADER, PACK_BYTES, read_header};
@@ -26,7 +26,7 @@ use crate::ids::{FrameName, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::access::Session;
 use crate::repository::batch::batches;
-use crate::repository::locate::{FramePlace, OF_ANOTHER_RUN};
+use crate::repository::locate::OF_ANOTHER_RUN;
 use crate::repository::objects::hash_of;
 use crate::repository::open::Repository;
 use crate::repository::repack::Moves;
@@ -167,7 +167,7 @@ impl GroupPlan {
     /// Notes the new places of frames that were moved to a new pack. If everything in a pack was moved, and nothing
     /// else, the new pack equals the old one, byte for byte and by name: it must not be deleted as the old one.
     pub(super) fn rehome(&mut self, group: &GroupView, pack: &StoredPack) {
-        self.homes.places.extend(places_of(pack));
+        self.homes.places.extend(pack.places());
         self.dead.remove(&layout::pack(group.id, &pack.hash));
     }
 

@@ -124,7 +124,7 @@ fn order_of(key: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{FrameName, RunId, Signer};
+    use crate::ids::{RunId, Signer};
 
     const NOW: i64 = 1_000 * 24 * 60 * 60;
 
@@ -137,10 +137,7 @@ mod tests {
     }
 
     fn frames(ordinals: &[u32]) -> FrameSet {
-        ordinals
-            .iter()
-            .map(|ordinal| FrameName { run: RunId::from_bytes([1; 16]), ordinal: *ordinal })
-            .collect()
+        ordinals.iter().map(|ordinal| RunId::from_bytes([1; 16]).frame(*ordinal)).collect()
     }
 
     fn found(age_days: i64, objects: &[&str], of: &[u32]) -> FoundCondemnation {

@@ -1,20 +1,22 @@
 //! Rebuilds the index from packs: contents and locations from trailers, the keys of runs from headers.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
+use crate::format::frame::OpenedFrame;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{
-    self, CONTENTS_CHUNKS, FrameContents, FrameLocation, Locations, RunContents, StoredPack,
+    self, CONTENTS_CHUNKS, FrameContents, FrameLocation, FramePlace, Locations, RunContents, StoredPack,
 };
 use crate::format::pack::TrailerFrame;
 use crate::format::registration::Registration;
 use crate::format::seal::SealKey;
 use crate::format::{FORMAT_VERSION, layout};
-use crate::ids::RunId;
+use crate::ids::{FrameName, RunId};
 use crate::maintenance::check::replaced::find_in_trailers;
 use crate::maintenance::check::survey::{GroupSurvey, Located, Survey};
 use crate::maintenance::check::{Findings, Maintenance};
@@ -22,6 +24,12 @@ use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 
 /// How many packs one round of index objects covers.
 const PACKS_A_ROUND: usize = 64;
+
+/// The frames that have several places, and the keys of their runs that were opened to tell which are true.
+struct Doubts {
+    frames: FrameSet,
+    keys: HashMap<RunId, Vec<SealKey>>,
+}
 
 /// Writes a locations object, unless readers would refuse it, and adds it to the survey. Returns whether it was written.
 async fn write_places(
@@ -47,6 +55,8 @@ impl Maintenance {
         repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let packs = self.packs_to_index(survey, findings).await?;
+        let mut doubts =
+            Doubts { frames: self.in_several_places(survey, &packs).await?, keys: HashMap::new() };
         for round in packs.into_iter().collect::<Vec<_>>().chunks(PACKS_A_ROUND) {
             self.stop_if_asked()?;
             let mut stored = Vec::new();
@@ -57,7 +67,7 @@ impl Maintenance {
                     Err(error) => tracing::info!("{error}"),
                 }
             }
-            self.write_locations_of(survey, &stored, repairer).await?;
+            self.write_locations_of(survey, &stored, &mut doubts, repairer).await?;
             self.write_contents_of(survey, &stored, repairer).await?;
         }
         Ok(())
@@ -97,10 +107,61 @@ impl Maintenance {
         Ok(packs)
     }
 
+    /// The frames that have several places by the index and the trailers of these packs.
+    async fn in_several_places(
+        &self,
+        survey: &GroupSurvey,
+        packs: &BTreeSet<Sha256Digest>,
+    ) -> Result<FrameSet, StoreError> {
+        let (mut once, mut more) = (FrameSet::default(), FrameSet::default());
+        for pack in survey.packs.keys() {
+            let size = survey.packs[pack];
+            let located = survey.located.get(pack).into_iter().flatten().map(|located| located.name);
+            let names: Vec<FrameName> = if packs.contains(pack) {
+                let trailer = self.session.repository().pack_trailer(&survey.view, pack, size).await?;
+                trailer.into_iter().flatten().map(|frame| frame.name()).collect()
+            } else {
+                located.collect()
+            };
+            more.extend(&names.into_iter().filter(|name| !once.insert(*name)).collect());
+        }
+        Ok(more)
+    }
+
+    /// Whether a pack may contain the frame that its trailer lists. Any member of the group can store a pack with a false
+    /// trailer; if that makes several places of a frame, the run's key tells which are true, if it is at hand.
+    async fn may_be_true(
+        &self,
+        survey: &GroupSurvey,
+        pack: &StoredPack,
+        frame: &TrailerFrame,
+        doubts: &mut Doubts,
+    ) -> Result<bool, VaultError> {
+        let (Some(restorer), true) = (&self.restorer, doubts.frames.contains(frame.name())) else {
+            return Ok(true);
+        };
+        let repository = self.session.repository();
+        if let Entry::Vacant(unopened) = doubts.keys.entry(frame.run) {
+            let mut keys = Vec::new();
+            for commitment in survey.commitments(frame.run) {
+                let holding = [(pack.hash, pack.size)];
+                let key = restorer.run_key_from(&survey.view, frame.run, &commitment, &holding).await?;
+                keys.extend(key);
+            }
+            unopened.insert(keys);
+        }
+        let keys = &doubts.keys[&frame.run];
+        let place = FramePlace { pack: pack.hash, size: pack.size, frame: frame.into() };
+        let Ok(sealed) = repository.frame_at(survey.view.id, &place).await? else { return Ok(false) };
+        let opens = |key| OpenedFrame::open(&sealed, key, &repository.id, frame.name()).is_ok();
+        Ok(keys.is_empty() || keys.iter().any(opens))
+    }
+
     async fn write_locations_of(
         &self,
         survey: &mut GroupSurvey,
         stored: &[StoredPack],
+        doubts: &mut Doubts,
         repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let mut unplaced = Vec::new();
@@ -109,7 +170,12 @@ impl Maintenance {
             let known: HashSet<_> = known.map(|located| (located.name, located.place)).collect();
             let is_new =
                 |frame: &&TrailerFrame| !known.contains(&(frame.name(), FrameLocation::from(*frame)));
-            let frames: Vec<_> = pack.frames.iter().filter(is_new).cloned().collect();
+            let mut frames = Vec::new();
+            for frame in pack.frames.iter().filter(is_new) {
+                if self.may_be_true(survey, pack, frame, doubts).await? {
+                    frames.push(frame.clone());
+                }
+            }
             if !frames.is_empty() {
                 unplaced.push(StoredPack { frames, ..*pack });
             }

@@ -153,7 +153,7 @@ impl Maintenance {
         let mut chunks = HashMap::new();
         let tell = |_, run: RunContents| {
             for frame in run.frames {
-                let name = FrameName { run: run.run, ordinal: frame.ordinal };
+                let name = run.run.frame(frame.ordinal);
                 if frames.contains(name) {
                     chunks.entry(name).or_insert(frame.chunks);
                 }

@@ -9,7 +9,7 @@ fn the_commitment_of_a_runs_own_writer_counts_in_any_order() {
     let view = GroupView { id: GroupId::from_bytes([1; 16]), index_key: SealKey::random(&OsEntropy) };
     let (run, writer) = (RunId::from_bytes([2; 16]), WriterId::from_bytes([3; 16]));
     let (own, other) = (Signer::Writer(writer), Signer::Writer(WriterId::from_bytes([4; 16])));
-    let frame = FrameName { run, ordinal: 0 };
+    let frame = run.frame(0);
     let says = |signer| {
         let said = if signer == own { 1 } else { 2 };
         let frames = vec![FrameContents { ordinal: 0, chunks: vec![ChunkId([said; 32])] }];

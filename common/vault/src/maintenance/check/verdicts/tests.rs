@@ -31,7 +31,7 @@ enum Fault {
 fn reading(faults: &[Fault]) -> PackReading {
     let mut reading = PackReading::default();
     for (ordinal, fault) in (0..).zip(faults) {
-        let name = FrameName { run: RUN, ordinal };
+        let name = RUN.frame(ordinal);
         let faulty = FaultyFrame { name, offset: 0, reason: format!("fault {ordinal}") };
         match fault {
             Fault::Altered => reading.altered = Some("it is another".to_owned()),

@@ -16,7 +16,7 @@ fn at(second: i64) -> Rank {
 }
 
 fn frame(ordinal: u32) -> FrameName {
-    FrameName { run: RUN, ordinal }
+    RUN.frame(ordinal)
 }
 
 /// One object that puts frames, given as (ordinal, offset, length, content), into a pack of 1000 bytes.

@@ -130,12 +130,12 @@ fn registrant(number: RunNumber, run: &Run) -> Signer {
 
 /// The frame that only this run's snapshot needs.
 fn own(number: RunNumber) -> FrameName {
-    FrameName { run: id(number), ordinal: 0 }
+    id(number).frame(0)
 }
 
 /// The frame with the chunk that all snapshots have in common, as this run stored it.
 fn common(number: RunNumber) -> FrameName {
-    FrameName { run: id(number), ordinal: 1 }
+    id(number).frame(1)
 }
 
 impl Name {

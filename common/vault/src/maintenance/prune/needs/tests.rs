@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::format::condemnation::{GRACE, LEASE};
-use crate::ids::FrameName;
 
 const NOW: i64 = 1_000 * 24 * 60 * 60;
 
@@ -23,7 +22,7 @@ fn run(number: u8) -> RunId {
 }
 
 fn frames(of: &[(u8, u32)]) -> FrameSet {
-    of.iter().map(|(number, ordinal)| FrameName { run: run(*number), ordinal: *ordinal }).collect()
+    of.iter().map(|(number, ordinal)| run(*number).frame(*ordinal)).collect()
 }
 
 const WRITER: WriterId = WriterId::from_bytes([9; 16]);
@@ -111,7 +110,7 @@ fn a_part_without_a_manifest_keeps_its_frames_for_a_lease() {
             &frames(&[(1, 0)]),
             now(),
         );
-        assert_eq!(needs.live.contains(FrameName { run: run(1), ordinal: 0 }), stays, "{is_old} {has_end}");
+        assert_eq!(needs.live.contains(run(1).frame(0)), stays, "{is_old} {has_end}");
         assert_eq!(needs.dead.contains("p"), !stays, "{is_old} {has_end}");
     }
 }
