@@ -35,7 +35,7 @@ impl Fault for NotARepositoryId {
 }
 
 macro_rules! random_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* pub struct $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 16]);
@@ -121,19 +121,19 @@ macro_rules! bytes_in_cbor {
 
 random_id! {
     /// One run of a writer: the scope of a run key and of frame ordinals.
-    RunId
+    pub struct RunId
 }
 random_id! {
     /// Hosts that deduplicate against each other.
-    GroupId
+    pub struct GroupId
 }
 random_id! {
     /// A backup host.
-    WriterId
+    pub struct WriterId
 }
 random_id! {
     /// Someone who checks and prunes.
-    KeeperId
+    pub struct KeeperId
 }
 
 /// The signer of an object of a repository.
