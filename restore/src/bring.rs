@@ -23,10 +23,10 @@ pub(crate) async fn into_folder(
     ui: &Ui,
 ) -> Result<RestoredTarget, VaultError> {
     let place = to.path().display().to_string();
-    let (progress, cancel) = (ui.progress(), ui.cancellation());
+    let context = ui.context();
     let restored = match part {
-        Some(part) => snapshot.restore_subtree(part, to, &progress, cancel).await?,
-        None => snapshot.restore(stream.index, to, &progress, cancel).await?,
+        Some(part) => snapshot.restore_subtree(part, to, &context).await?,
+        None => snapshot.restore(stream.index, to, &context).await?,
     };
     let lines = |problems: Vec<Problem>| {
         problems.into_iter().map(|found| describe::problem(&found.path, found.reason)).collect()

@@ -2,10 +2,9 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use lifeboat_core::progress::Progress;
+use lifeboat_core::Context;
 use lifeboat_core::text::path_text;
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_report::restore::DifferenceLine;
@@ -26,17 +25,17 @@ const MOST_DIFFERENCES: usize = 300;
 pub(crate) struct VaultPoint {
     snapshot: OpenSnapshot,
     streams: Vec<NamedStream>,
-    progress: Arc<dyn Progress>,
+    context: Context,
     runtime: Handle,
 }
 
 impl VaultPoint {
-    pub(crate) fn new(
-        snapshot: OpenSnapshot,
-        streams: Vec<NamedStream>,
-        progress: Arc<dyn Progress>,
-    ) -> Self {
-        Self { snapshot, streams, progress, runtime: Handle::current() }
+    pub(crate) fn new(snapshot: OpenSnapshot, streams: Vec<NamedStream>, context: Context) -> Self {
+        Self { snapshot, streams, context, runtime: Handle::current() }
+    }
+
+    fn until(&self, cancel: &CancellationToken) -> Context {
+        Context { cancel: cancel.clone(), ..self.context.clone() }
     }
 
     fn stream(&self, name: &str) -> Result<&NamedStream, VaultError> {
@@ -92,8 +91,7 @@ impl RecoveryPoint for VaultPoint {
     ) -> Result<RestoredVolume, PointError> {
         let stream = self.stream(name)?;
         let to = TargetFolder::take(to)?;
-        let restored =
-            self.runtime.block_on(self.snapshot.restore(stream.index, to, &self.progress, cancel))?;
+        let restored = self.runtime.block_on(self.snapshot.restore(stream.index, to, &self.until(cancel)))?;
         if let Some(first) = restored.damaged.first() {
             let path = path_text(first.path.as_os_str().as_bytes());
             let key = format!("{path} (and {} more)", restored.damaged.len() - 1);
@@ -112,8 +110,8 @@ impl RecoveryPoint for VaultPoint {
     ) -> Result<Vec<DifferenceLine>, PointError> {
         let stream = self.stream(name)?;
         let with = Compared { index: stream.index, part: None, no_owner: false };
-        let compared = self.snapshot.compare(with, at, &self.progress, cancel);
-        let mut differences = self.runtime.block_on(compared)?;
+        let context = self.until(cancel);
+        let mut differences = self.runtime.block_on(self.snapshot.compare(with, at, &context))?;
         // Standard input is a file without a folder; the folder that it is restored into is the drill's own.
         if stream.kind == StreamKind::Stdin {
             differences.retain(|difference| !difference.path.is_empty());

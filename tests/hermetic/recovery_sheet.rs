@@ -5,10 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::progress::{Progress, Silent};
-use lifeboat_core::random::OsEntropy;
 use lifeboat_store::{Location, OpenOptions, Settings, Store};
+use lifeboat_testkit::context;
 use lifeboat_tests::command::{Output, run};
 use lifeboat_tests::repository::TestRepository;
 use lifeboat_tests::sheet::{bare_machine, commands};
@@ -16,7 +14,6 @@ use lifeboat_vault::{
     Consistency, FolderSource, PackSizes, PinFile, Repository, SnapshotOptions, SnapshotWriter, Stream,
     StreamKind, WriterKey,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::BINARIES;
 
@@ -44,9 +41,7 @@ async fn store(repo: &TestRepository, host: &str, streams: &[(StreamKind, &str)]
         cache: None,
         dry_run: false,
     };
-    let progress: Arc<dyn Progress> = Arc::new(Silent);
-    let mut writer =
-        SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress).await.unwrap();
+    let mut writer = SnapshotWriter::begin(repository, key, options, &context()).await.unwrap();
     let streams: Vec<Stream> = streams
         .iter()
         .map(|(kind, name)| Stream {
@@ -57,14 +52,10 @@ async fn store(repo: &TestRepository, host: &str, streams: &[(StreamKind, &str)]
             source: Box::new(FolderSource::open(Path::new(&folder(repo, name, name))).unwrap()),
         })
         .collect();
-    let told = Arc::clone(&progress);
-    let captured = tokio::task::spawn_blocking(move || {
-        for stream in streams {
-            writer.capture(stream, &told, &CancellationToken::new()).unwrap();
-        }
-        writer
-    });
-    captured.await.unwrap().commit(&progress).await.unwrap();
+    for stream in streams {
+        (writer, _) = writer.capture(stream).await.unwrap();
+    }
+    writer.commit().await.unwrap();
 }
 
 fn piped(repo: &TestRepository, name: &str, text: &str) {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock, SystemClock};
-use lifeboat_core::progress::Silent;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_core::{Fault as _, Kind};
 use lifeboat_docker::definitions::{ContainerParts, Definitions, ImageParts};
@@ -420,10 +419,7 @@ fn drill(
         plan,
         engine: Err("there is none in this test"),
         grounds: &grounds,
-        clock: &SystemClock,
-        entropy: &OsEntropy,
-        progress: &Silent,
-        cancel,
+        context: &lifeboat_core::Context { cancel: cancel.clone(), ..lifeboat_testkit::context() },
     };
     let report = runtime().block_on(rehearse(Arc::new(point), &options)).map_err(|error| error.kind());
     assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "nothing is left");

@@ -8,7 +8,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use libtest_mimic::Trial;
 use lifeboat_core::clock::{Clock, SystemClock};
-use lifeboat_core::progress::Silent;
 use lifeboat_core::random::OsEntropy;
 use lifeboat_core::{Fault, Kind};
 use lifeboat_docker::Engine;
@@ -282,10 +281,7 @@ async fn drill_in(
         plan,
         engine,
         grounds: &grounds,
-        clock: &SystemClock,
-        entropy: &OsEntropy,
-        progress: &Silent,
-        cancel,
+        context: &lifeboat_core::Context { cancel: cancel.clone(), ..lifeboat_testkit::context() },
     };
     rehearse(Arc::new(point), &options).await
 }

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_report::copy::{CopyLine, CopyReport, CopyState};
 use lifeboat_shell::{
     CacheFlags, Failure, Outcome, RecoveryFlags, RepositoryFlags, Ui, describe, open_repository,
@@ -125,7 +123,7 @@ async fn copy(
     ui: &Ui,
 ) -> Result<Copied, VaultError> {
     let open = OpenSnapshot::open(restorer, snapshot).await?;
-    copier.copy(&open, &SystemClock, &OsEntropy, &ui.progress(), ui.cancellation()).await
+    copier.copy(&open, &ui.context()).await
 }
 
 /// Damage affects only one snapshot; any other error ends the command.

@@ -78,7 +78,6 @@ impl Comparison<'_> {
                 self.only_in(before, stream, "removed");
                 continue;
             };
-            let (progress, cancel) = (self.ui.progress(), self.ui.cancellation());
             let (ui, changes) = (self.ui, &mut self.changes);
             let each = |change: Change| {
                 let line = line(&stream.name, change);
@@ -87,7 +86,7 @@ impl Comparison<'_> {
                     changes.push(line);
                 }
             };
-            self.counts += before.changes(stream.index, after, other.index, &progress, cancel, each).await?;
+            self.counts += before.changes(stream.index, after, other.index, &self.ui.context(), each).await?;
         }
         let is_new = |place: &usize| !same.contains(&Some(*place));
         for stream in (0..later.len()).filter(is_new).map(|place| &later[place]) {

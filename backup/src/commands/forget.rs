@@ -1,7 +1,6 @@
 //! `forget`: requests that snapshots be forgotten, by rules or by id.
 
 use jiff::SignedDuration;
-use lifeboat_core::clock::SystemClock;
 use lifeboat_report::pruning::{ForgetLine, ForgetReport};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui, describe};
 use lifeboat_vault::{Asked, Listing, Rules, Snapshot, apply_rules, forget, left_without};
@@ -96,7 +95,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             snapshots.into_iter().zip(reasons).partition(|(_, reasons)| !reasons.is_empty());
         (chosen.into_iter().map(|(snapshot, _)| snapshot).collect(), kept)
     };
-    let asked = forget(&session, &chosen.iter().collect::<Vec<_>>(), &SystemClock, args.dry_run).await?;
+    let asked = forget(&session, &chosen.iter().collect::<Vec<_>>(), args.dry_run, &ui.context()).await?;
     let (mut refused, mut failed) = (false, false);
     for (snapshot, asked) in chosen.iter().zip(asked) {
         let reasons = match asked {

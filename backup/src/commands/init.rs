@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_report::backup::{InitReport, recipient_warnings};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, Ui, describe, recipient};
 use lifeboat_vault::{
@@ -57,7 +55,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         single_recipient: args.single_recipient,
         floor: args.floor.over(Floor { days: Floor::USUAL_DAYS, ..Floor::default() }),
     };
-    let made = Repository::create(store, new, &SystemClock, &OsEntropy, |made| {
+    let made = Repository::create(store, new, &ui.context(), |made| {
         for (path, text) in args.recovery_key.iter().zip(&made.recovery_keys) {
             write_private(path, text)?;
         }

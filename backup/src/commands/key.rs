@@ -6,8 +6,6 @@ mod sheet;
 
 use std::path::{Path, PathBuf};
 
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::{ExportReport, FloorReport, KeyAddedReport, PublicKeyLine, RotatedReport};
 use lifeboat_shell::{
     Failure, Outcome, RecoveryFlags, RepositoryFlags, SessionFlags, Ui, describe, passphrase_for,
@@ -172,8 +170,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         KeyVerb::Rotate(args) => {
             let restorer = args.open().await?;
             let passphrase = passphrase_for(&restorer)?;
-            let epoch =
-                Membership::of(&restorer).rotate(passphrase.as_ref(), &SystemClock, &OsEntropy).await?;
+            let epoch = Membership::of(&restorer, &ui.context()).rotate(passphrase.as_ref()).await?;
             ui.report(&RotatedReport { epoch });
         }
         KeyVerb::Floor(args) => {
@@ -189,7 +186,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
             if let Some(consequence) = lowering(before, floor) {
                 ui.confirm(&consequence, args.confirmation.yes)?;
             }
-            Membership::of(&restorer).set_floor(floor, &SystemClock).await?;
+            Membership::of(&restorer, &ui.context()).set_floor(floor).await?;
             ui.report(&FloorReport { floor_days: floor.days, floor_snapshots: floor.snapshots });
         }
         KeyVerb::Sheet(args) => ui.report(&sheet::write(&args).await?),
@@ -224,15 +221,14 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             let location = describe::lasting_location(restorer.session().repository());
             let keep = |text: &str| write_private(&file, text);
-            let added =
-                Membership::of(&restorer).add_recovery_key(&location, &SystemClock, &OsEntropy, keep).await;
+            let added = Membership::of(&restorer, &ui.context()).add_recovery_key(&location, keep).await;
             let recipient = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             KeyAddedReport { role: "recovery key", id: recipient.id(), file: Some(shown(&file)), group: None }
         }
         NewMember::Recipient { recipient, change } => {
             let mut recipient = lifeboat_shell::recipient(&recipient)?;
             recipient.prepare()?;
-            Membership::of(&change.open().await?).add_recipient(&recipient, &SystemClock).await?;
+            Membership::of(&change.open().await?, &ui.context()).add_recipient(&recipient).await?;
             KeyAddedReport { role: "recipient", id: recipient.id(), file: None, group: None }
         }
         NewMember::Writer { file, group, change } => {
@@ -246,7 +242,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::WriterKey| write_private(&file, &key.to_text());
-            let added = Membership::of(&restorer).add_writer(group, &SystemClock, &OsEntropy, keep).await;
+            let added = Membership::of(&restorer, &ui.context()).add_writer(group, keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             let group = Some(key.group_id().to_string());
             KeyAddedReport { role: "writer", id: key.writer.to_string(), file: Some(shown(&file)), group }
@@ -256,7 +252,7 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::KeeperKey| write_private(&file, &key.to_text());
-            let added = Membership::of(&restorer).add_keeper(&SystemClock, &OsEntropy, keep).await;
+            let added = Membership::of(&restorer, &ui.context()).add_keeper(keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             KeyAddedReport {
                 role: "keeper",

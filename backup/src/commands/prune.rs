@@ -1,7 +1,6 @@
 //! `prune`: deletes what snapshots no longer need, without locks and without reading any content.
 
 use jiff::SignedDuration;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_report::pruning::{PruneReport, UnderWayLine};
 use lifeboat_shell::{Failure, Outcome, RepositoryFlags, SessionFlags, Ui};
 use lifeboat_vault::{PruneOptions, RunsUnderWay, prune};
@@ -38,7 +37,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ui.warn("with a grace below 8 days a backup that runs now may fail and have to run again");
     }
     let options = PruneOptions { grace: args.grace, dry_run: args.dry_run };
-    let pruned = prune(&session, &options, &OsEntropy, &ui.progress()).await?;
+    let pruned = prune(&session, &options, &ui.context()).await?;
     let outcome = if pruned.held_back.is_empty() { Outcome::Done } else { Outcome::Negative };
     ui.report(&PruneReport {
         dry_run: args.dry_run,

@@ -3,7 +3,6 @@
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
-use lifeboat_core::clock::SystemClock;
 use lifeboat_report::check::UnreadLine;
 use lifeboat_report::repair::{ActionLine, FileLine, HurtLine, RepairReport, StreamName};
 use lifeboat_report::search::FoundLine;
@@ -48,7 +47,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         ));
     }
     let options = RepairOptions { dry_run: args.dry_run, forget_damaged: args.forget_damaged };
-    let repaired = maintenance.repair(options, &SystemClock).await?;
+    let repaired = maintenance.repair(options).await?;
     let unread = repaired.unread.into_iter();
     let report = RepairReport {
         location: maintenance.location().to_owned(),

@@ -12,9 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lifeboat_core::clock::SystemClock;
 use lifeboat_core::progress::Unit;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_report::backup::{RunReport, StreamLine};
 use lifeboat_report::problem::StreamPath;
 use lifeboat_shell::{
@@ -167,8 +165,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
         cache: args.cache.folder(),
         dry_run: args.dry_run,
     };
-    let progress = ui.progress();
-    let writer = SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress).await?;
+    let writer = SnapshotWriter::begin(repository, key, options, &ui.context()).await?;
     let open = writer.open_run();
     let (told, asked) = (Arc::clone(&open), ui.cancellation().clone());
     let watch = tokio::spawn(async move {
@@ -247,7 +244,7 @@ async fn take(
     let Captured { writer, streams, disturbed } = captured;
     // A lot may still be waiting for a slow storage. Whenever this run ends, the next one reuses what was uploaded.
     let committed = tokio::select! {
-        committed = writer.commit(&progress) => committed?,
+        committed = writer.commit() => committed?,
         () = ui.cancellation().cancelled() => return Err(VaultError::Interrupted.into()),
     };
     Ok(Taken { committed, streams, disturbed })
@@ -302,26 +299,19 @@ fn host_name() -> String {
 }
 
 impl Captured {
-    /// Captures one more stream, on a thread that may block.
+    /// Captures one more stream.
     async fn add(mut self, stream: Stream, ui: &Ui) -> Result<Self, VaultError> {
-        let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
         let consistency = stream.consistency;
-        let capture = move || {
-            let outcome = self.writer.capture(stream, &progress, &cancel)?;
-            self.streams.push(CapturedStream { outcome, consistency, source: None });
-            Ok(self)
-        };
-        let asked = ui.cancellation().clone();
         let impatient = async {
-            asked.cancelled().await;
+            ui.cancellation().cancelled().await;
             tokio::time::sleep(NOTICE).await;
         };
-        tokio::select! {
-            done = tokio::task::spawn_blocking(capture) => {
-                done.map_err(|_| VaultError::Internal("the capturing thread panicked"))?
-            }
-            () = impatient => Err(VaultError::Interrupted),
-        }
+        let (writer, outcome) = tokio::select! {
+            captured = self.writer.capture(stream) => captured?,
+            () = impatient => return Err(VaultError::Interrupted),
+        };
+        self.streams.push(CapturedStream { outcome, consistency, source: None });
+        Ok(Self { writer, ..self })
     }
 
     /// Records that writers were not kept off a volume while it was read. Returns whether more was promised.
@@ -341,14 +331,8 @@ impl Captured {
     }
 
     /// Stores a document with the streams.
-    async fn document(mut self, name: &'static str, bytes: Vec<u8>) -> Result<Self, VaultError> {
-        let store = move || {
-            self.writer.document(name, &bytes)?;
-            Ok(self)
-        };
-        tokio::task::spawn_blocking(store)
-            .await
-            .map_err(|_| VaultError::Internal("the capturing thread panicked"))?
+    async fn document(self, name: &str, bytes: Vec<u8>) -> Result<Self, VaultError> {
+        Ok(Self { writer: self.writer.document(name.to_owned(), bytes).await?, ..self })
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let (session, _) = args.keys.open_to_read(&args.repository).await?;
-    let statistics = Statistics::read(&session, &*ui.progress(), ui.cancellation()).await?;
+    let statistics = Statistics::read(&session, &ui.context()).await?;
     let captured = |total: &Total| CapturedLine {
         snapshots: total.snapshots,
         items: total.items,

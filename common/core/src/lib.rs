@@ -5,6 +5,7 @@
 //! system that every crate needs, reading under a ceiling ([`limits`]) and private folders ([`private_folder`]).
 
 pub mod clock;
+pub mod context;
 pub mod digest;
 pub mod failure;
 pub mod limits;
@@ -13,5 +14,6 @@ pub mod progress;
 pub mod random;
 pub mod text;
 
+pub use context::Context;
 pub use digest::Sha256Digest;
 pub use failure::{Fault, Kind};

@@ -80,7 +80,7 @@ async fn search(
             report.matches.push(found);
         }
     };
-    open.find(patterns, &ui.progress(), ui.cancellation(), each).await
+    open.find(patterns, &ui.context(), each).await
 }
 
 fn line(snapshot: &Snapshot, stream: &NamedStream, item: &Item) -> FoundLine {

@@ -7,7 +7,7 @@ use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::{
-    KeeperKey, Membership, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile,
+    KeeperKey, NotARepositoryId, Passphrase, PinFile, Recipient, RecoveryKey, RecoveryKeyFile,
     RecoverySession, Repository, RepositoryId, Session, VaultError, WriterKey,
 };
 
@@ -95,19 +95,19 @@ impl SessionFlags {
         repository: &RepositoryFlags,
         ui: &Ui,
     ) -> Result<(Maintenance, &'static str), Failure> {
-        let (progress, cancel) = (ui.progress(), ui.cancellation().clone());
+        let context = ui.context();
         match self.chosen() {
             Some(Chosen::Identity(identity)) => {
                 let (restorer, key) =
                     open_with_identity(&identity, self.root.as_deref(), repository, Purpose::Change).await?;
-                Ok((Maintenance::with_recovery_key(restorer, key, progress, cancel), "recovery"))
+                Ok((Maintenance::with_recovery_key(restorer, key, context), "recovery"))
             }
             Some(Chosen::Writer(writer_key)) => {
                 let key = WriterKey::read(&writer_key)?;
                 let repository = open_repository(repository, &key.repository).await?;
-                Ok((Maintenance::with_writer_key(repository, &key, progress, cancel)?, "writer"))
+                Ok((Maintenance::with_writer_key(repository, &key, context)?, "writer"))
             }
-            _ => Ok((Maintenance::new(self.open(repository).await?, progress, cancel), "keeper")),
+            _ => Ok((Maintenance::new(self.open(repository).await?, context), "keeper")),
         }
     }
 
@@ -210,7 +210,7 @@ pub fn recovery_key(identity: &Path) -> Result<RecoveryKey, Failure> {
 
 /// The passphrase, if one of the recipients is a passphrase: a new data identity is wrapped to it as well.
 pub fn passphrase_for(restorer: &RecoverySession) -> Result<Option<Passphrase>, Failure> {
-    Membership::of(restorer).has_passphrase().then(|| passphrase::existing("the repository")).transpose()
+    restorer.has_passphrase().then(|| passphrase::existing("the repository")).transpose()
 }
 
 async fn open_with_identity(

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use lifeboat_core::Context;
 use lifeboat_core::progress::Progress;
 use lifeboat_core::text::printable_lines;
 use lifeboat_report::Report;
@@ -61,6 +62,11 @@ impl Ui {
     /// Cancelled when the user or the system asks the process to stop. Long work must check it.
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    /// What long work gets: the system's clock and randomness, [`Self::progress`] and [`Self::cancellation`].
+    pub fn context(&self) -> Context {
+        Context::new(self.progress(), self.cancel.clone())
     }
 
     /// Whether `--json` was given.

@@ -13,4 +13,4 @@ pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
 pub use fault_store::FaultStore;
 pub use loopback::Loopback;
-pub use sources::{noise, silent};
+pub use sources::{context, noise, silent};

@@ -17,13 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
-use lifeboat_core::random::OsEntropy;
-use lifeboat_testkit::{noise, silent};
+use lifeboat_core::{Context, Sha256Digest};
+use lifeboat_testkit::{context, noise};
 use lifeboat_trust::key::SigningKey;
 use minicbor::Encode;
-use tokio_util::sync::CancellationToken;
 
 use crate::backup::pipeline::PackSizes;
 use crate::backup::writer::{Committed, SnapshotOptions, SnapshotWriter, Stream};
@@ -62,7 +59,7 @@ pub(crate) fn files(seed: u64) -> Files {
 impl Crafted {
     /// Backs up files with a key, like an honest host. Returns the snapshot's id.
     pub(crate) async fn back_up(&self, key: &WriterKey, files: &Files) -> Result<Sha256Digest, VaultError> {
-        let committed = back_up(self.open().await, key, files, &self.clock).await?;
+        let committed = back_up(self.open().await, key, files, &self.context()).await?;
         self.faults.advance(Duration::from_mins(1));
         Ok(committed.id.unwrap())
     }
@@ -76,7 +73,7 @@ impl Crafted {
         let open = OpenSnapshot::open(&restorer, snapshot).await?;
         let target = tempfile::tempdir().unwrap();
         let to = TargetFolder::take(target.path())?;
-        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+        let restored = open.restore(0, to, &context()).await?;
         assert!(restored.unfinished.is_empty(), "{id}: {:?}", restored.unfinished);
         let entries = fs::read_dir(target.path()).unwrap().map(Result::unwrap);
         let read = |e: fs::DirEntry| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap());
@@ -104,7 +101,7 @@ impl Crafted {
 
     pub(crate) async fn prune(&self, keeper: &KeeperKey, days: i64) -> Result<Pruned, VaultError> {
         let options = PruneOptions { grace: SignedDuration::from_hours(24 * days), dry_run: false };
-        prune(&self.as_keeper(keeper).await, &options, &OsEntropy, &silent()).await
+        prune(&self.as_keeper(keeper).await, &options, &context()).await
     }
 
     /// Prunes, waits out the grace, and prunes twice more: whatever a first prune condemned is deleted then.
@@ -120,11 +117,11 @@ impl Crafted {
     /// Maintenance with a recovery key.
     pub(crate) async fn maintenance(&self) -> Maintenance {
         let (restorer, key) = (self.restorer().await, self.recovery_key());
-        Maintenance::with_recovery_key(restorer, key, silent(), CancellationToken::new())
+        Maintenance::with_recovery_key(restorer, key, context())
     }
 
     pub(crate) async fn check(&self, session: Session, read_data: ReadData) -> Result<Findings, VaultError> {
-        let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
+        let maintenance = Maintenance::new(session, context());
         maintenance.check(CheckOptions { read_data, shard: Shard::WHOLE }).await
     }
 }
@@ -134,7 +131,7 @@ async fn back_up(
     repository: Repository,
     key: &WriterKey,
     files: &Files,
-    clock: &dyn Clock,
+    context: &Context,
 ) -> Result<Committed, VaultError> {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -151,7 +148,7 @@ async fn back_up(
         dry_run: false,
     };
     let key = Arc::new(WriterKey::parse(&key.to_text()).unwrap());
-    let mut run = SnapshotWriter::begin(repository, key, options, clock, &OsEntropy, &silent()).await?;
+    let run = SnapshotWriter::begin(repository, key, options, context).await?;
     let stream = Stream {
         kind: StreamKind::Path,
         name: "path".to_owned(),
@@ -159,11 +156,8 @@ async fn back_up(
         cache_key: "source".to_owned(),
         source: Box::new(FolderSource::open(folder.path())?),
     };
-    let run = tokio::task::spawn_blocking(move || {
-        run.capture(stream, &silent(), &CancellationToken::new())?;
-        Ok::<_, VaultError>(run)
-    });
-    run.await.unwrap()?.commit(&silent()).await
+    let (run, _) = run.capture(stream).await?;
+    run.commit().await
 }
 
 /// A signer with one key for the objects of one group, whose index key it has.

@@ -18,9 +18,8 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use lifeboat_core::clock::SystemClock;
-//! use lifeboat_core::progress::{Progress, Silent};
-//! use lifeboat_core::random::OsEntropy;
+//! use lifeboat_core::Context;
+//! use lifeboat_core::progress::Silent;
 //! use lifeboat_store::Store;
 //! use lifeboat_vault::*;
 //! use tokio_util::sync::CancellationToken;
@@ -31,7 +30,7 @@
 //! # let (data, back) = (home.path().join("data"), home.path().join("back"));
 //! # std::fs::create_dir(&data)?;
 //! std::fs::write(data.join("orders.csv"), "1,oars\n")?;
-//! let progress: Arc<dyn Progress> = Arc::new(Silent);
+//! let context = Context::new(Arc::new(Silent), CancellationToken::new());
 //! let store = Store::memory();
 //!
 //! // A new repository has a key for the first host, and recovery keys, which belong elsewhere. Both must be kept
@@ -43,7 +42,7 @@
 //!     floor: Floor::default(),
 //! };
 //! let key_file = home.path().join("safe-1.key");
-//! let made = Repository::create(store.clone(), new, &SystemClock, &OsEntropy, |made| {
+//! let made = Repository::create(store.clone(), new, &context, |made| {
 //!     write_private(&key_file, &made.recovery_keys[0])
 //! })
 //! .await?;
@@ -61,8 +60,7 @@
 //!     dry_run: false,
 //! };
 //! let writer = Arc::new(made.writer_key);
-//! let mut run =
-//!     SnapshotWriter::begin(repository, writer, options, &SystemClock, &OsEntropy, &progress).await?;
+//! let run = SnapshotWriter::begin(repository, writer, options, &context).await?;
 //! let stream = Stream {
 //!     kind: StreamKind::Path,
 //!     name: "data".to_owned(),
@@ -70,13 +68,9 @@
 //!     cache_key: data.display().to_string(),
 //!     source: Box::new(FolderSource::open(&data)?),
 //! };
-//! let watching = Arc::clone(&progress);
-//! // A capture reads files, so it blocks.
-//! let run = tokio::task::spawn_blocking(move || {
-//!     run.capture(stream, &watching, &CancellationToken::new()).map(|_| run)
-//! })
-//! .await??;
-//! run.commit(&progress).await?;
+//! let (run, captured) = run.capture(stream).await?;
+//! assert!(captured.unreadable.is_empty());
+//! run.commit().await?;
 //!
 //! // A recovery key lists the snapshots, and restores the newest one.
 //! let dialog: Arc<dyn PluginDialog> = Arc::new(NoDialog);
@@ -88,7 +82,7 @@
 //! assert_eq!(newest.host(), "web-1");
 //! let snapshot = OpenSnapshot::open(&restorer, newest).await?;
 //! let target = TargetFolder::take(&back)?;
-//! let restored = snapshot.restore(0, target, &progress, &CancellationToken::new()).await?;
+//! let restored = snapshot.restore(0, target, &context).await?;
 //! assert!(restored.damaged.is_empty());
 //! assert_eq!(std::fs::read_to_string(back.join("orders.csv"))?, "1,oars\n");
 //! # Ok(())

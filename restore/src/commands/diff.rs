@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     };
     let (part, folder, is_file) = beside(part, target);
     let with = Compared { index: stream.index, part, no_owner: args.no_owner };
-    let mut differences = snapshot.compare(with, &folder, &ui.progress(), ui.cancellation()).await?;
+    let mut differences = snapshot.compare(with, &folder, &ui.context()).await?;
     if is_file {
         for difference in &mut differences {
             difference.path.clear();

@@ -75,16 +75,13 @@ pub(crate) async fn run(args: Args, ui: &Ui) -> Result<Outcome, Failure> {
     let snapshot = find(&args).await?;
     let streams = snapshot.named_streams().await?;
     let no_engine = engine.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let progress = ui.progress();
-    let point = VaultPoint::new(snapshot, streams, Arc::clone(&progress));
+    let context = ui.context();
+    let point = VaultPoint::new(snapshot, streams, context.clone());
     let options = DrillOptions {
         plan: &plan,
         engine: engine.as_ref().map_err(|_| no_engine.as_str()),
         grounds: &grounds,
-        clock: &SystemClock,
-        entropy: &OsEntropy,
-        progress: &*progress,
-        cancel: ui.cancellation(),
+        context: &context,
     };
     // If the watchdog cannot be started, the next command cleans up after a drill that died.
     let watchdog = engine

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lifeboat_core::clock::Clock;
-use lifeboat_core::progress::{Progress, Unit};
-use lifeboat_core::random::Entropy;
-use lifeboat_core::{Fault as _, Kind};
+use lifeboat_core::progress::Unit;
+use lifeboat_core::{Context, Fault as _, Kind};
 use lifeboat_docker::definitions::Definitions;
 use lifeboat_docker::ownership::{Ownership, RehearsalId};
 use lifeboat_docker::scratch::sanitise::Limits;
@@ -52,14 +50,8 @@ pub struct DrillOptions<'a> {
     pub engine: Result<&'a Engine, &'a str>,
     /// Where it works on this machine: its entry in the register, and a folder for what is not restored into volumes.
     pub grounds: &'a Grounds,
-    /// The source of time.
-    pub clock: &'a dyn Clock,
-    /// The source of the drill's random name.
-    pub entropy: &'a dyn Entropy,
-    /// Receives progress.
-    pub progress: &'a dyn Progress,
-    /// Cancelled to make the drill clean up and stop.
-    pub cancel: &'a CancellationToken,
+    /// Its cancellation makes the drill clean up and stop.
+    pub context: &'a Context,
 }
 
 /// Runs a drill of `point`.
@@ -78,7 +70,7 @@ pub async fn rehearse(
     drop(watch);
     let stop = match (stop, drill.guard.reason()) {
         (Some(Stop::Interrupted | Stop::Stopped(_)) | None, Some(reason))
-            if !options.cancel.is_cancelled() =>
+            if !options.context.is_cancelled() =>
         {
             Some(Stop::Stopped(Stopped::Limit(reason.to_owned())))
         }
@@ -111,11 +103,11 @@ struct Drill<'a> {
 impl<'a> Drill<'a> {
     fn new(point: Arc<dyn RecoveryPoint>, options: &'a DrillOptions<'a>) -> Self {
         let plan = options.plan;
-        let started_at = options.clock.now();
+        let started_at = options.context.clock.now();
         let expires = SignedDuration::try_from(plan.deadline.saturating_add(SPARE_TIME))
             .ok()
             .and_then(|lifetime| started_at.checked_add(lifetime).ok());
-        let id = RehearsalId::random(options.entropy);
+        let id = RehearsalId::random(&*options.context.entropy);
         let age = started_at.duration_since(point.taken_at()).as_secs_f64().max(0.0);
         let engine = options.engine.ok().map(Engine::facts);
         let report = DrillReport {
@@ -159,7 +151,7 @@ impl<'a> Drill<'a> {
         let owner = Ownership::new(id, expires.unwrap_or(Timestamp::MAX), key);
         let engines = options.engine.ok().map(|engine| engine.facts().root.clone());
         let folders = engines.into_iter().chain([options.grounds.folders().to_owned()]).collect();
-        let guard = Guard::new(options.cancel, folders);
+        let guard = Guard::new(&options.context.cancel, folders);
         Self {
             options,
             point,
@@ -341,7 +333,7 @@ impl<'a> Drill<'a> {
     /// Restores each volume, and returns where it is.
     async fn restore(&mut self, volumes: &[SnapshotVolume]) -> Result<Vec<Place>, Stop> {
         let total: u64 = volumes.iter().map(|volume| volume.bytes).sum();
-        self.options.progress.phase("restore", Unit::Bytes, Some(total));
+        self.options.context.progress.phase("restore", Unit::Bytes, Some(total));
         let since = Instant::now();
         let mut places = Vec::new();
         for (number, volume) in volumes.iter().enumerate() {
@@ -354,7 +346,7 @@ impl<'a> Drill<'a> {
                 self.phase("restore", since, true);
             }
             let restored = restored?;
-            self.options.progress.advance(volume.bytes);
+            self.options.context.progress.advance(volume.bytes);
             self.report.volumes.push(DrilledVolume {
                 name: volume.name.clone(),
                 restored_files: restored.files,
@@ -385,7 +377,7 @@ impl<'a> Drill<'a> {
     /// Compares every volume with the snapshot. A difference ends the drill, because it would start something other
     /// than what was captured.
     async fn compare(&mut self, volumes: &[SnapshotVolume], places: &[Place]) -> Result<(), Stop> {
-        self.options.progress.phase("compare", Unit::Items, Some(volumes.len() as u64));
+        self.options.context.progress.phase("compare", Unit::Items, Some(volumes.len() as u64));
         let since = Instant::now();
         let mut differs = None;
         for (number, (volume, place)) in volumes.iter().zip(places).enumerate() {
@@ -397,7 +389,7 @@ impl<'a> Drill<'a> {
                 differs.get_or_insert_with(|| volume.name.clone());
             }
             self.report.volumes[number].differences = Some(differences);
-            self.options.progress.advance(1);
+            self.options.context.progress.advance(1);
         }
         self.phase("compare", since, false);
         match differs {
@@ -495,7 +487,7 @@ impl<'a> Drill<'a> {
             plan,
             secrets: &secrets,
             cancel: self.guard.token(),
-            progress: self.options.progress,
+            progress: &*self.options.context.progress,
         };
         // Once all are running, prove again that they reach nothing.
         Ok(boot.run(sanitised, sandbox.prove_again()).await?)
@@ -504,12 +496,12 @@ impl<'a> Drill<'a> {
     async fn check(&mut self, containers: &Containers, booted: &Booted) -> Result<(), Stop> {
         let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let plan = self.options.plan;
-        self.options.progress.phase("checks", Unit::Items, Some(plan.checks.len() as u64));
+        self.options.context.progress.phase("checks", Unit::Items, Some(plan.checks.len() as u64));
         let secrets = containers.secrets(plan);
         for check in &plan.checks {
             let asked = checks::run(sandbox, check, &booted.targets, &secrets, self.guard.token()).await?;
             self.report.checks.push(asked);
-            self.options.progress.advance(1);
+            self.options.context.progress.advance(1);
         }
         if plan.checks.is_empty() {
             self.report
@@ -568,7 +560,7 @@ impl<'a> Drill<'a> {
                 .sum();
             self.report.rto = Objective::new(Some(seconds), self.report.rto.target_seconds);
         }
-        self.report.finished_at = self.options.clock.now();
+        self.report.finished_at = self.options.context.clock.now();
         let (verdict, reason) = decide(&self.report, stopped, &self.reached);
         self.report.verdict = verdict;
         self.report.reason = reason;

@@ -20,7 +20,7 @@ pub(super) async fn look(session: &Session, ui: &Ui) -> (DoctorState, String) {
     if known.marked.is_empty() {
         return unmarked(&known);
     }
-    let maintenance = Maintenance::new(session.clone(), ui.progress(), ui.cancellation().clone());
+    let maintenance = Maintenance::new(session.clone(), ui.context());
     let options = CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE };
     match maintenance.check(options).await {
         Ok(findings) => marked(&findings),

@@ -1,7 +1,5 @@
 //! `key remove`: says whose key it is, asks, and takes it off the roster.
 
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_report::members::KeyRemovedReport;
 use lifeboat_shell::{Failure, Ui, describe, passphrase_for};
 use lifeboat_vault::{Listing, Members, Membership, RecoverySession, Removed, WriterId};
@@ -29,7 +27,7 @@ pub(super) struct RemoveArgs {
 
 pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
     let restorer = args.change.open().await?;
-    let consequence = match Membership::of(&restorer).member(&args.id)? {
+    let consequence = match Membership::of(&restorer, &ui.context()).member(&args.id)? {
         Removed::Writer(id, _) => of_writer(&restorer, id, args.last).await?,
         Removed::Recipient(id) => of_recipient(&restorer, &id),
         Removed::Keeper(id) => {
@@ -41,8 +39,8 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
         ui.confirm(&consequence, args.confirmation.yes)?;
     }
     let passphrase = passphrase_for(&restorer)?;
-    let removed = Membership::of(&restorer)
-        .remove(&args.id, args.last, args.single_recipient, passphrase.as_ref(), &SystemClock, &OsEntropy)
+    let removed = Membership::of(&restorer, &ui.context())
+        .remove(&args.id, args.last, args.single_recipient, passphrase.as_ref())
         .await?;
     ui.report(&match removed {
         Removed::Recipient(id) => KeyRemovedReport { role: "recipient", id, last: None },

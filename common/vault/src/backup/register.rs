@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lifeboat_core::progress::Progress;
-use lifeboat_core::random::Entropy;
+use lifeboat_core::Context;
 use minicbor::bytes::ByteVec;
 
 use crate::error::{ObjectError, VaultError};
@@ -40,11 +39,10 @@ pub(crate) async fn register(
     repository: &Repository,
     key: &Arc<WriterKey>,
     run: RunId,
-    entropy: &dyn Entropy,
     dry_run: bool,
-    progress: &Arc<dyn Progress>,
+    context: &Context,
 ) -> Result<Arc<RunKeys>, VaultError> {
-    let run_key = SealKey::random(entropy);
+    let run_key = SealKey::random(&*context.entropy);
     // The roster, not the key file, decides to whom run keys are wrapped today.
     let epoch = repository.roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?;
     let recipient: Recipient = epoch.recipient.parse()?;
@@ -72,7 +70,7 @@ pub(crate) async fn register(
         }
         // A manifest that overwrites another would lose a snapshot.
         if !repository.store.keeps_conditions(&name, bytes).await? {
-            progress.warn(NO_CONDITIONAL_WRITES);
+            context.progress.warn(NO_CONDITIONAL_WRITES);
         }
     }
     Ok(Arc::new(RunKeys {

@@ -7,12 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::{Progress, WarningsOfAKind};
-use lifeboat_core::random::Entropy;
+use lifeboat_core::{Context, Sha256Digest};
 use lifeboat_store::StoreError;
-use tokio_util::sync::CancellationToken;
 
 use crate::backup::capture::{ChunkStore, Stored, Underused};
 use crate::backup::contents_cache::ContentsCache;
@@ -121,6 +118,8 @@ pub struct Committed {
     pub incomplete: bool,
 }
 
+const CAPTURE_PANICKED: VaultError = VaultError::Internal("the capturing thread panicked");
+
 /// A snapshot that is being taken.
 pub struct SnapshotWriter {
     repository: Repository,
@@ -140,6 +139,7 @@ pub struct SnapshotWriter {
     /// The packs that were condemned when the run began: the run refers to nothing that is only in these.
     condemned: HashSet<Sha256Digest>,
     open: Arc<OpenRun>,
+    context: Context,
 }
 
 impl SnapshotWriter {
@@ -148,13 +148,12 @@ impl SnapshotWriter {
         repository: Repository,
         key: Arc<WriterKey>,
         options: SnapshotOptions,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-        progress: &Arc<dyn Progress>,
+        context: &Context,
     ) -> Result<Self, VaultError> {
         check_writer(&repository, &key)?;
         check_texts(&options)?;
-        let time = clock.now();
+        let (progress, entropy) = (&context.progress, &*context.entropy);
+        let time = context.clock.now();
         let group = GroupView::from(&key.group);
         let writer = repository.roster.writer(key.writer).ok_or(VaultError::UnknownWriter)?;
         let Tip { next, previous, newest } = Tip::of(&repository, writer).await?;
@@ -170,7 +169,7 @@ impl SnapshotWriter {
         });
         let registered = Arc::clone(&open);
         let begun = async {
-            let keys = register(&repository, &key, run, entropy, options.dry_run, progress).await?;
+            let keys = register(&repository, &key, run, options.dry_run, context).await?;
             let excluded = repository.excluded(&group).await?;
             let unusable = WarningsOfAKind::new(progress);
             excluded.unusable.iter().for_each(|error| unusable.warn(&error.to_string()));
@@ -226,6 +225,7 @@ impl SnapshotWriter {
                 incomplete: false,
                 condemned,
                 open,
+                context: context.clone(),
             })
         };
         let begun = Box::pin(begun).await;
@@ -256,14 +256,15 @@ impl SnapshotWriter {
         self.time
     }
 
-    /// Captures one stream. Returns when the source has been read; its data may still be on the way to the store.
-    /// Blocks: call it where blocking is allowed.
-    pub fn capture(
-        &mut self,
-        mut stream: Stream,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
-    ) -> Result<StreamOutcome, VaultError> {
+    /// Captures one stream, on a thread that may block. Returns when the source has been read; its data may still be on
+    /// the way to the store. The capture goes on, until it notices that it is cancelled, if nobody waits for it any more.
+    pub async fn capture(mut self, stream: Stream) -> Result<(Self, StreamOutcome), VaultError> {
+        let capture = move || self.capture_blocking(stream).map(|outcome| (self, outcome));
+        tokio::task::spawn_blocking(capture).await.map_err(|_| CAPTURE_PANICKED)?
+    }
+
+    fn capture_blocking(&mut self, mut stream: Stream) -> Result<StreamOutcome, VaultError> {
+        let Context { progress, cancel, .. } = &self.context;
         let is_taken = self.part.streams.iter().any(|s| (s.kind, &s.name) == (stream.kind, &stream.name));
         check_new_name("stream", &stream.name, is_taken)?;
         let file = self.options.cache.as_deref().map(|c| CacheFile::new(c, &self.key, &stream.cache_key));
@@ -301,8 +302,13 @@ impl SnapshotWriter {
         }
     }
 
-    /// Stores a document beside the streams, sealed like file contents. Blocks like [`SnapshotWriter::capture`].
-    pub fn document(&mut self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
+    /// Stores a document beside the streams, sealed like file contents.
+    pub async fn document(mut self, name: String, bytes: Vec<u8>) -> Result<Self, VaultError> {
+        let store = move || self.document_blocking(&name, &bytes).map(|()| self);
+        tokio::task::spawn_blocking(store).await.map_err(|_| CAPTURE_PANICKED)?
+    }
+
+    fn document_blocking(&mut self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
         let is_taken = self.part.documents.iter().any(|document| document.name == name);
         check_new_name("document", name, is_taken)?;
         let content = self.chunks.put_document(&self.chunker, bytes)?;
@@ -312,7 +318,7 @@ impl SnapshotWriter {
 
     /// Waits for the store, and signs the manifest. If another run of the same writer committed first, this snapshot
     /// takes the next place.
-    pub async fn commit(self, progress: &Arc<dyn Progress>) -> Result<Committed, VaultError> {
+    pub async fn commit(self) -> Result<Committed, VaultError> {
         let Self {
             repository,
             key,
@@ -328,11 +334,12 @@ impl SnapshotWriter {
             incomplete,
             condemned,
             open,
+            context,
             ..
         } = self;
-        let stored = tokio::task::spawn_blocking(move || chunks.finish())
-            .await
-            .map_err(|_| VaultError::Internal("the capturing thread panicked"))??;
+        let progress = &context.progress;
+        let stored =
+            tokio::task::spawn_blocking(move || chunks.finish()).await.map_err(|_| CAPTURE_PANICKED)??;
         // Everything is stored: a run that ends before its manifest is stored leaves all of it to the next one.
         caches.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
         let mut committed = Committed {

@@ -4,11 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
-use lifeboat_core::progress::{Progress, Unit};
-use lifeboat_core::random::Entropy;
-use tokio_util::sync::CancellationToken;
+use lifeboat_core::progress::Unit;
+use lifeboat_core::{Context, Sha256Digest};
 
 use crate::backup::pipeline::PackSizes;
 use crate::backup::writer::{Committed, SnapshotOptions, SnapshotWriter, Stream};
@@ -83,14 +80,7 @@ impl Copier {
 
     /// Copies a snapshot. Nothing is committed unless it was read whole, except for damaged files if the options allow
     /// that.
-    pub async fn copy(
-        &mut self,
-        source: &OpenSnapshot,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
-    ) -> Result<Copied, VaultError> {
+    pub async fn copy(&mut self, source: &OpenSnapshot, context: &Context) -> Result<Copied, VaultError> {
         let snapshot = source.snapshot();
         let original = snapshot.original();
         let options = SnapshotOptions {
@@ -104,10 +94,10 @@ impl Copier {
             dry_run: false,
         };
         let (repository, key) = (self.repository.clone(), Arc::clone(&self.key));
-        let mut writer = SnapshotWriter::begin(repository, key, options, clock, entropy, progress).await?;
+        let mut writer = SnapshotWriter::begin(repository, key, options, context).await?;
         writer.copies(snapshot, self.copied_before(&original));
         let open = writer.open_run();
-        let copied = Box::pin(self.copy_into(writer, source, progress, cancel)).await;
+        let copied = Box::pin(self.copy_into(writer, source, context)).await;
         match &copied {
             Ok(copied) => self.there.extend(copied.committed.id.map(|id| (original, id))),
             Err(_) => open.end().await,
@@ -120,24 +110,23 @@ impl Copier {
         &self,
         writer: SnapshotWriter,
         source: &OpenSnapshot,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<Copied, VaultError> {
         let snapshot = source.snapshot();
-        progress.phase("copying", Unit::Bytes, Some(snapshot.streams().map(|s| s.data_bytes).sum()));
+        context.progress.phase("copying", Unit::Bytes, Some(snapshot.streams().map(|s| s.data_bytes).sum()));
         let mut copied = Progressing { writer, items: 0, data_bytes: 0, lost: Vec::new() };
         for index in 0..source.part().streams.len() {
-            copied = copied.stream(source, index, self.options.keeps_damaged, progress, cancel).await?;
+            copied = copied.stream(source, index, self.options.keeps_damaged, context).await?;
         }
         for record in &source.part().documents {
             let bytes = source.document(&record.name).await?.unwrap_or_default();
             copied = copied.document(record.name.clone(), bytes).await?;
         }
         let Progressing { writer, items, data_bytes, lost } = copied;
-        if cancel.is_cancelled() {
+        if context.is_cancelled() {
             return Err(VaultError::Interrupted);
         }
-        let committed = writer.commit(progress).await?;
+        let committed = writer.commit().await?;
         Ok(Copied { committed, items, data_bytes, lost })
     }
 
@@ -168,15 +157,14 @@ struct Progressing {
 
 impl Progressing {
     async fn stream(
-        mut self,
+        self,
         snapshot: &OpenSnapshot,
         index: usize,
         keeps_damaged: bool,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<Self, VaultError> {
         let record = snapshot.record(index)?;
-        let (source, failure) = SnapshotSource::new(snapshot, index, keeps_damaged, cancel)?;
+        let (source, failure) = SnapshotSource::new(snapshot, index, keeps_damaged, &context.cancel)?;
         let writer = snapshot.snapshot().original().writer;
         let stream = Stream {
             kind: record.kind,
@@ -185,38 +173,20 @@ impl Progressing {
             cache_key: format!("copy {writer} {} {}", record.kind, record.name),
             source: Box::new(source),
         };
-        let (progress, cancel) = (Arc::clone(progress), cancel.clone());
-        let capture = move || {
-            let outcome = self.writer.capture(stream, &progress, &cancel)?;
-            match failure.take() {
-                Some(error) => Err(error),
-                None => Ok((self, outcome)),
-            }
-        };
-        let (mut copied, outcome) = in_background(capture).await?;
+        let (writer, outcome) = self.writer.capture(stream).await?;
+        if let Some(error) = failure.take() {
+            return Err(error);
+        }
+        let mut copied = Self { writer, ..self };
         copied.items += outcome.items;
         copied.data_bytes += outcome.data_bytes;
         copied.lost.extend(outcome.unreadable.into_iter().map(|lost| (outcome.name.clone(), lost)));
         Ok(copied)
     }
 
-    async fn document(mut self, name: String, bytes: Vec<u8>) -> Result<Self, VaultError> {
-        in_background(move || {
-            self.writer.document(&name, &bytes)?;
-            Ok(self)
-        })
-        .await
+    async fn document(self, name: String, bytes: Vec<u8>) -> Result<Self, VaultError> {
+        Ok(Self { writer: self.writer.document(name, bytes).await?, ..self })
     }
-}
-
-/// Captures in the background, because it blocks: it waits for the disk, for the sealing threads, and here for the
-/// other repository.
-async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
-) -> Result<T, VaultError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| VaultError::Internal("the copying thread panicked"))?
 }
 
 #[cfg(test)]
@@ -224,10 +194,9 @@ mod tests {
     use std::io;
     use std::path::Path;
 
-    use lifeboat_core::clock::SystemClock;
-    use lifeboat_core::progress::Silent;
-    use lifeboat_core::random::OsEntropy;
     use lifeboat_store::Store;
+    use lifeboat_testkit::context;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::format::floor::Floor;
@@ -256,7 +225,7 @@ mod tests {
                 floor: Floor::default(),
             };
             let store = Store::memory();
-            let made = Repository::create(store.clone(), new, &SystemClock, &OsEntropy, |_| Ok(())).await;
+            let made = Repository::create(store.clone(), new, &context(), |_| Ok(())).await;
             let made = made.unwrap();
             let identity = Identity::parse(made.recovery_keys[0].as_bytes()).unwrap();
             let recovery =
@@ -280,11 +249,7 @@ mod tests {
                 dry_run: false,
             };
             let (repository, key) = (self.repository().await, Arc::clone(&self.writer));
-            let progress: Arc<dyn Progress> = Arc::new(Silent);
-            let mut writer =
-                SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &progress)
-                    .await
-                    .unwrap();
+            let writer = SnapshotWriter::begin(repository, key, options, &context()).await.unwrap();
             let stream = Stream {
                 kind,
                 name: "data".to_owned(),
@@ -292,13 +257,9 @@ mod tests {
                 cache_key: String::new(),
                 source: Box::new(source),
             };
-            let told = Arc::clone(&progress);
-            let capture = move || {
-                writer.capture(stream, &progress, &CancellationToken::new())?;
-                writer.document("definitions", document)?;
-                Ok(writer)
-            };
-            in_background(capture).await.unwrap().commit(&told).await.unwrap();
+            let (writer, _) = writer.capture(stream).await.unwrap();
+            let writer = writer.document("definitions".to_owned(), document.to_vec()).await.unwrap();
+            writer.commit().await.unwrap();
         }
 
         async fn newest(&self) -> OpenSnapshot {
@@ -318,15 +279,13 @@ mod tests {
             let options = CopyOptions { compression_level: 1, threads: 1, cache: None, keeps_damaged: false };
             let mut copier =
                 Copier::new(other.repository().await, Arc::clone(&other.writer), options).await?;
-            let progress: Arc<dyn Progress> = Arc::new(Silent);
-            copier.copy(&self.newest().await, &SystemClock, &OsEntropy, &progress, cancel).await
+            copier.copy(&self.newest().await, &Context { cancel: cancel.clone(), ..context() }).await
         }
     }
 
     async fn changes(before: &OpenSnapshot, after: &OpenSnapshot) -> (ChangeCounts, Vec<Change>) {
-        let (progress, mut changes): (Arc<dyn Progress>, _) = (Arc::new(Silent), Vec::new());
-        let cancel = CancellationToken::new();
-        let counts = before.changes(0, after, 0, &progress, &cancel, |change| changes.push(change)).await;
+        let mut changes = Vec::new();
+        let counts = before.changes(0, after, 0, &context(), |change| changes.push(change)).await;
         (counts.unwrap(), changes)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::random::OsEntropy;
-use lifeboat_testkit::silent;
+use lifeboat_testkit::context;
 
 use super::{Files, Member, files, located, noise};
 use crate::backup::register::register;
@@ -267,7 +267,7 @@ async fn no_claim_that_comes_first_pushes_out_what_packs_hold() {
         assert!(named.is_empty(), "{when}: others are named: {named:?}");
         crafted.prune(keeper, GRACE_DAYS).await.unwrap();
         let maintenance = crafted.maintenance().await;
-        let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
         assert_eq!(repaired.marked_frames, 0, "{when}: {:?}", repaired.actions);
         for prune in crafted.prune_to_the_end(keeper).await {
             prune.unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -320,9 +320,7 @@ async fn a_run_that_never_ends_keeps_no_pack_without_its_frames() {
     crafted.ask(keeper_pen(&keeper), crafted.writer.writer, 2, Some(garbage));
     let repository = crafted.open().await;
     let neighbour = Arc::new(neighbour);
-    let keys = register(&repository, &neighbour, RunId::random(&OsEntropy), &OsEntropy, false, &silent())
-        .await
-        .unwrap();
+    let keys = register(&repository, &neighbour, RunId::random(&OsEntropy), false, &context()).await.unwrap();
     let any = member.frames(&crafted).await.into_values().flatten().next().unwrap();
     let frame = FrameLocation { offset: 0, length: MIN_SEALED_FRAME, ..any };
     for (key, bytes) in crafted.faults.contents() {

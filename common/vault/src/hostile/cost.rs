@@ -9,11 +9,9 @@ use std::process::Command;
 use jiff::SignedDuration;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::{Clock, SystemClock};
-use lifeboat_core::random::OsEntropy;
 use lifeboat_store::{Location, OpenOptions, Settings, Store};
-use lifeboat_testkit::{noise, silent};
+use lifeboat_testkit::{context, noise};
 use minicbor::Encoder;
-use tokio_util::sync::CancellationToken;
 
 use super::{Member, files};
 use crate::error::VaultError;
@@ -161,13 +159,13 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
         "list" => drop(Listing::read(&Session::for_keeper(repository().await?, &keeper).await?).await?),
         "check" => {
             let session = Session::for_keeper(repository().await?, &keeper).await?;
-            let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
+            let maintenance = Maintenance::new(session, context());
             maintenance.check(CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE }).await?;
         }
         "prune" => {
             let session = Session::for_keeper(repository().await?, &keeper).await?;
             let options = PruneOptions { grace: SignedDuration::from_hours(24 * 8), dry_run: true };
-            prune(&session, &options, &OsEntropy, &silent()).await?;
+            prune(&session, &options, &context()).await?;
         }
         "restore" => {
             let key = recovery_key(&read("recovery.key"));
@@ -180,9 +178,9 @@ async fn run(verb: &str, home: &Path) -> Result<(), VaultError> {
             let open = OpenSnapshot::open(&restorer, snapshot).await?;
             let target = tempfile::tempdir().unwrap();
             let to = TargetFolder::take(target.path())?;
-            open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+            open.restore(0, to, &context()).await?;
         }
-        "backup" => _ = super::back_up(repository().await?, &writer, &files(5), &SystemClock).await?,
+        "backup" => _ = super::back_up(repository().await?, &writer, &files(5), &context()).await?,
         other => panic!("{other}"),
     }
     Ok(())

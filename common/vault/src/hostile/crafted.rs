@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lifeboat_core::Sha256Digest;
-use lifeboat_core::random::OsEntropy;
-use lifeboat_testkit::{FakeClock, FaultStore};
+use lifeboat_core::{Context, Sha256Digest};
+use lifeboat_testkit::{FakeClock, FaultStore, context};
 use lifeboat_trust::key::SigningKey;
 
 use crate::error::VaultError;
@@ -82,9 +81,16 @@ impl Crafted {
         let faults = FaultStore::new();
         let clock = FakeClock::at(lifeboat_core::clock::Clock::now(faults.clock()));
         let new = NewRepository { recipients: Vec::new(), recovery_keys: 2, single_recipient: false, floor };
-        let made = Repository::create(faults.open(), new, &clock, &OsEntropy, |_| Ok(())).await.unwrap();
+        let made = Repository::create(faults.open(), new, &context().with_clock(clock.clone()), |_| Ok(()))
+            .await
+            .unwrap();
         let recovery = made.recovery_keys[0].to_string();
         Self { faults, clock, writer: made.writer_key, recovery }
+    }
+
+    /// The context of an operation at the storage's time.
+    pub(crate) fn context(&self) -> Context {
+        context().with_clock(self.clock.clone())
     }
 
     /// Writes all stored objects into a folder.
@@ -115,28 +121,28 @@ impl Crafted {
 
     pub(crate) async fn add_writer(&self) -> WriterKey {
         let restorer = self.restorer().await;
-        Membership::of(&restorer).add_writer(None, &self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+        Membership::of(&restorer, &self.context()).add_writer(None, |_| Ok(())).await.unwrap()
     }
 
     /// Another host of the first writer's group.
     pub(crate) async fn add_neighbour(&self) -> WriterKey {
         let restorer = self.restorer().await;
         let group = Some(self.writer.group.id);
-        Membership::of(&restorer).add_writer(group, &self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+        Membership::of(&restorer, &self.context()).add_writer(group, |_| Ok(())).await.unwrap()
     }
 
     /// Removes a member whose key was stolen.
     pub(crate) async fn remove(&self, restorer: &RecoverySession, id: &str) {
-        Membership::of(restorer).remove(id, None, false, None, &self.clock, &OsEntropy).await.unwrap();
+        Membership::of(restorer, &self.context()).remove(id, None, false, None).await.unwrap();
     }
 
     /// The same if only the writer's snapshots up to number `last` are its own.
     pub(crate) async fn remove_after(&self, restorer: &RecoverySession, id: &str, last: u64) {
-        Membership::of(restorer).remove(id, Some(last), false, None, &self.clock, &OsEntropy).await.unwrap();
+        Membership::of(restorer, &self.context()).remove(id, Some(last), false, None).await.unwrap();
     }
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
-        Membership::of(&self.restorer().await).add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+        Membership::of(&self.restorer().await, &self.context()).add_keeper(|_| Ok(())).await.unwrap()
     }
 
     pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Session {

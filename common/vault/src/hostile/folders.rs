@@ -4,10 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use lifeboat_core::clock::SystemClock;
 use lifeboat_store::{Location, OpenOptions, Settings, Store};
-use lifeboat_testkit::silent;
-use tokio_util::sync::CancellationToken;
+use lifeboat_testkit::context;
 
 use super::crafted::{Crafted, keeper_pen};
 use super::{back_up, files};
@@ -43,9 +41,8 @@ impl InFolder {
         let packs = crafted.faults.open().list("packs").await.unwrap();
         let newest = packs.into_iter().max_by_key(|entry| entry.modified).unwrap();
         crafted.faults.take_away(&newest.key);
-        let maintenance =
-            Maintenance::new(crafted.as_keeper(&keeper).await, silent(), CancellationToken::new());
-        let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let maintenance = Maintenance::new(crafted.as_keeper(&keeper).await, context());
+        let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
         assert!(repaired.marked_frames > 0);
         let home = tempfile::tempdir().unwrap();
         crafted.write_to(&home.path().join("store"));
@@ -95,11 +92,11 @@ impl InFolder {
     }
 
     async fn run(&self) -> Result<(), VaultError> {
-        back_up(self.open().await?, &self.crafted.writer, &files(2), &SystemClock).await.map(|_| ())
+        back_up(self.open().await?, &self.crafted.writer, &files(2), &context()).await.map(|_| ())
     }
 
     async fn check(&self, session: Session) -> Result<Findings, VaultError> {
-        let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
+        let maintenance = Maintenance::new(session, context());
         maintenance.check(CheckOptions { read_data: ReadData::Sizes, shard: Shard::WHOLE }).await
     }
 }

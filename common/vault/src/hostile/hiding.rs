@@ -65,7 +65,7 @@ async fn an_only_claim_makes_no_prune_delete_a_pack() {
                 assert!(packs.iter().all(|pack| left.contains(pack)), "{when}: packs are gone");
                 if hidden == Hidden::ByLoss {
                     let maintenance = crafted.maintenance().await;
-                    maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+                    maintenance.repair(RepairOptions::default()).await.unwrap();
                 }
                 crafted.assert_all_come_back(committed, &when).await;
             }
@@ -161,7 +161,8 @@ async fn a_false_place_of_a_neighbour_is_not_all_that_a_run_rescues() {
         gate.open();
         condemned
     };
-    let running = back_up(crafted.open().await, writer, &captured, &crafted.clock);
+    let context = crafted.context();
+    let running = back_up(crafted.open().await, writer, &captured, &context);
     let (done, condemned) = tokio::join!(running, meanwhile);
     crafted.faults.clear_script();
     // As a prune without a grace does.

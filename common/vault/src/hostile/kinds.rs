@@ -241,7 +241,7 @@ async fn survives(scene: &Scene, when: &str) {
     let writer = crafted.as_writer(other).await;
     let own = Listing::read(&writer).await.unwrap();
     let oldest = &own.snapshots[0];
-    forget(&writer, &[oldest], &crafted.clock, false).await.unwrap();
+    forget(&writer, &[oldest], false, &crafted.context()).await.unwrap();
     let left: BTreeMap<_, _> = committed
         .iter()
         .filter(|(id, _)| *id != oldest.id())
@@ -288,7 +288,8 @@ async fn a_forgotten_manifest_of_a_neighbour_does_not_condemn_the_part_of_a_run_
         gate.open();
     };
     let captured = files(9);
-    let running = back_up(crafted.open().await, &crafted.writer, &captured, &crafted.clock);
+    let context = crafted.context();
+    let running = back_up(crafted.open().await, &crafted.writer, &captured, &context);
     let (committed, ()) = tokio::join!(running, meanwhile);
     let committed = BTreeMap::from([(committed.unwrap().id.unwrap(), captured.clone())]);
     crafted.assert_all_come_back(&committed, "a run under way").await;

@@ -6,11 +6,8 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use lifeboat_core::clock::Clock;
-use lifeboat_core::progress::Silent;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Rule};
-use lifeboat_testkit::{FakeClock, silent};
-use tokio_util::sync::CancellationToken;
+use lifeboat_testkit::{FakeClock, context};
 
 use super::kinds::{Scene, scene};
 use super::{back_up, files};
@@ -111,7 +108,7 @@ impl Scene {
         manifest.add_countersignature(&repository, manifest.envelope().to_vec()).await.unwrap();
         let session = crafted.as_writer(other).await;
         let listing = Listing::read(&session).await.unwrap();
-        forget(&session, &[&listing.snapshots[0]], &crafted.clock, false).await.unwrap();
+        forget(&session, &[&listing.snapshots[0]], false, &crafted.context()).await.unwrap();
         crafted.prune(keeper, 8).await.unwrap();
     }
 
@@ -136,14 +133,11 @@ impl Scene {
         let restorer = || RecoverySession::open(on.faults.open(), &key, None, |_| PinFile::none());
         let as_keeper = async || Session::for_keeper(open().await?, &self.keeper).await;
         let as_writer = async || Session::for_writer(open().await?, &on.writer);
-        let cancel = CancellationToken::new();
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
         Ok(match verb {
             "list as a writer" => Said::damage(Listing::read(&as_writer().await?).await?.unreadable),
             "list as a keeper" => Said::damage(Listing::read(&as_keeper().await?).await?.unreadable),
-            "count" => {
-                Said::damage(Statistics::read(&as_keeper().await?, &Silent, &cancel).await?.unreadable)
-            }
+            "count" => Said::damage(Statistics::read(&as_keeper().await?, &context()).await?.unreadable),
             "verify" => {
                 let repository = open().await?;
                 let chain = ManifestChain::read(&repository).await?;
@@ -157,9 +151,9 @@ impl Scene {
                 let maintenance = match verb {
                     "check" => {
                         let restorer = restorer().await?;
-                        Maintenance::with_recovery_key(restorer, recovery_key(&on.recovery), silent(), cancel)
+                        Maintenance::with_recovery_key(restorer, recovery_key(&on.recovery), context())
                     }
-                    _ => Maintenance::new(as_keeper().await?, silent(), cancel),
+                    _ => Maintenance::new(as_keeper().await?, context()),
                 };
                 let findings = maintenance.check(everything).await?;
                 let is_unread = !findings.unread.is_empty();
@@ -170,9 +164,9 @@ impl Scene {
             "repair" => {
                 let restorer = restorer().await?;
                 let maintenance =
-                    Maintenance::with_recovery_key(restorer, recovery_key(&on.recovery), silent(), cancel);
+                    Maintenance::with_recovery_key(restorer, recovery_key(&on.recovery), context());
                 let options = RepairOptions { dry_run: false, forget_damaged: true };
-                let repaired = maintenance.repair(options, &on.clock).await?;
+                let repaired = maintenance.repair(options).await?;
                 let told = repaired.remaining.into_iter().map(|damage| damage.reason);
                 let done =
                     repaired.actions.into_iter().map(|action| format!("{}: {}", action.key, action.what));
@@ -180,15 +174,15 @@ impl Scene {
                 Said { is_unread, ..Said::damage(told.chain(done)) }
             }
             "prune" => {
-                let pruned =
-                    prune(&as_keeper().await?, &PruneOptions::default(), &OsEntropy, &silent()).await?;
+                let pruned = prune(&as_keeper().await?, &PruneOptions::default(), &context()).await?;
                 Said::damage(pruned.held_back.into_iter().chain(pruned.warnings))
             }
             "forget" => {
                 // The root may go below the floor.
                 let restorer = restorer().await?;
                 let listing = Listing::read(restorer.session()).await?;
-                let asked = forget(restorer.session(), &[&listing.snapshots[0]], &on.clock, false).await?;
+                let asked =
+                    forget(restorer.session(), &[&listing.snapshots[0]], false, &on.context()).await?;
                 let occupied = asked.iter().filter(|asked| matches!(asked, Asked::Occupied(_)));
                 Said::damage(
                     occupied
@@ -197,13 +191,13 @@ impl Scene {
                 )
             }
             "back up" => {
-                back_up(open().await?, &on.writer, &files(9), &on.clock).await?;
+                back_up(open().await?, &on.writer, &files(9), &on.context()).await?;
                 Said::default()
             }
-            "copy" => copy_all(&restorer().await?, &on.clock).await?,
+            "copy" => copy_all(&restorer().await?).await?,
             "remove a keeper" => {
                 let (restorer, id) = (restorer().await?, self.keeper.keeper.to_string());
-                Membership::of(&restorer).remove(&id, None, false, None, &on.clock, &OsEntropy).await?;
+                Membership::of(&restorer, &on.context()).remove(&id, None, false, None).await?;
                 Said::default()
             }
             _ => unreachable!("{verb} is a verb"),
@@ -218,14 +212,14 @@ async fn restore_all(restorer: &RecoverySession) -> Result<Said, VaultError> {
         let open = OpenSnapshot::open(restorer, snapshot).await?;
         let target = tempfile::tempdir().unwrap();
         let to = TargetFolder::take(target.path())?;
-        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+        let restored = open.restore(0, to, &context()).await?;
         said.damage.extend(restored.damaged.into_iter().map(|problem| problem.reason));
     }
     Ok(said)
 }
 
 /// Copies everything into a new repository, without damaged files.
-async fn copy_all(restorer: &RecoverySession, clock: &FakeClock) -> Result<Said, VaultError> {
+async fn copy_all(restorer: &RecoverySession) -> Result<Said, VaultError> {
     let listing = Listing::read(restorer.session()).await?;
     let elsewhere = Crafted::new().await;
     let target = elsewhere.open().await;
@@ -234,7 +228,7 @@ async fn copy_all(restorer: &RecoverySession, clock: &FakeClock) -> Result<Said,
     let mut said = Said::damage(listing.unreadable);
     for snapshot in listing.snapshots {
         let open = OpenSnapshot::open(restorer, snapshot).await?;
-        let copied = copier.copy(&open, clock, &OsEntropy, &silent(), &CancellationToken::new()).await?;
+        let copied = copier.copy(&open, &context()).await?;
         said.damage.extend(copied.lost.into_iter().map(|(_, lost)| lost.error.to_string()));
     }
     Ok(said)

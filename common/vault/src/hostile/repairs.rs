@@ -1,8 +1,7 @@
 //! What a hostile member stores makes no repair lose what others need.
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_testkit::silent;
-use tokio_util::sync::CancellationToken;
+use lifeboat_testkit::context;
 
 use super::claims::{self, Who};
 use super::located;
@@ -42,7 +41,7 @@ async fn a_pack_that_lists_an_impossible_frame_stops_no_repair_of_others() {
             crafted.faults.take_away(&key);
         }
         let maintenance = crafted.maintenance().await;
-        let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
         assert_eq!(repaired.marked_frames, 0, "attacked: {is_attacked}: whole frames are marked as lost");
         crafted.assert_all_come_back(committed, &format!("attacked: {is_attacked}")).await;
     }
@@ -79,11 +78,11 @@ async fn packs_that_list_one_frame_very_often_stop_no_repair_of_others() {
             crafted.faults.take_away(&key);
         }
         let maintenance = if is_keeper {
-            Maintenance::new(crafted.as_keeper(keeper).await, silent(), CancellationToken::new())
+            Maintenance::new(crafted.as_keeper(keeper).await, context())
         } else {
             crafted.maintenance().await
         };
-        let repaired = maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
         let when = format!("by a keeper: {is_keeper}");
         assert_eq!(repaired.marked_frames, 0, "{when}: whole frames are marked as lost");
         crafted.assert_all_come_back(committed, &when).await;
@@ -135,9 +134,8 @@ async fn a_repair_keeps_the_keys_in_the_headers_of_the_packs_that_it_replaces() 
             bytes[at] ^= 1;
             crafted.faults.plant(key, bytes);
         }
-        let maintenance =
-            Maintenance::new(crafted.as_keeper(keeper).await, silent(), CancellationToken::new());
-        maintenance.repair(RepairOptions::default(), &crafted.clock).await.unwrap();
+        let maintenance = Maintenance::new(crafted.as_keeper(keeper).await, context());
+        maintenance.repair(RepairOptions::default()).await.unwrap();
         crafted.assert_all_come_back(committed, &format!("attacked: {is_attacked}")).await;
     }
 }

@@ -193,7 +193,7 @@ async fn a_manifest_that_names_anothers_part_costs_nobody_else() {
         crafted.prune(keeper, GRACE_DAYS).await.unwrap_or_else(|error| panic!("{when}: {error}"));
         let maintenance = crafted.maintenance().await;
         let options = RepairOptions { forget_damaged: true, ..RepairOptions::default() };
-        maintenance.repair(options, &crafted.clock).await.unwrap();
+        maintenance.repair(options).await.unwrap();
         for prune in crafted.prune_to_the_end(keeper).await {
             prune.unwrap_or_else(|error| panic!("{when}: {error}"));
         }

@@ -25,13 +25,11 @@ mod verdicts;
 
 use std::collections::HashMap;
 use std::collections::hash_map;
-use std::sync::Arc;
 
 use futures::StreamExt;
-use lifeboat_core::Sha256Digest;
-use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::progress::Unit;
+use lifeboat_core::{Context, Sha256Digest};
 use lifeboat_store::{Entry, StoreError};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
 use crate::format::frame_set::FrameSet;
@@ -78,8 +76,7 @@ pub struct Maintenance {
     pub(crate) recovery: Option<RecoveryKey>,
     /// A writer's group; its keys can be sealed again.
     pub(crate) group: Option<GroupKeys>,
-    pub(crate) progress: Arc<dyn Progress>,
-    pub(crate) cancel: CancellationToken,
+    pub(crate) context: Context,
 }
 
 /// The results of reading packs.
@@ -96,30 +93,24 @@ pub(crate) struct PacksRead {
 
 impl Maintenance {
     /// Maintenance with a writer's or keeper's key: checks hashes, signatures and the index.
-    pub fn new(session: Session, progress: Arc<dyn Progress>, cancel: CancellationToken) -> Self {
-        Self { session, restorer: None, recovery: None, group: None, progress, cancel }
+    pub fn new(session: Session, context: Context) -> Self {
+        Self { session, restorer: None, recovery: None, group: None, context }
     }
 
     /// Maintenance with a writer's key, which has its group's keys.
     pub fn with_writer_key(
         repository: Repository,
         key: &WriterKey,
-        progress: Arc<dyn Progress>,
-        cancel: CancellationToken,
+        context: Context,
     ) -> Result<Self, VaultError> {
         let session = Session::for_writer(repository, key)?;
-        Ok(Self { group: Some(key.group.clone()), ..Self::new(session, progress, cancel) })
+        Ok(Self { group: Some(key.group.clone()), ..Self::new(session, context) })
     }
 
     /// Maintenance with a recovery key, which opens every frame.
-    pub fn with_recovery_key(
-        restorer: RecoverySession,
-        key: RecoveryKey,
-        progress: Arc<dyn Progress>,
-        cancel: CancellationToken,
-    ) -> Self {
+    pub fn with_recovery_key(restorer: RecoverySession, key: RecoveryKey, context: Context) -> Self {
         let session = restorer.session().clone();
-        Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(session, progress, cancel) }
+        Self { restorer: Some(restorer), recovery: Some(key), ..Self::new(session, context) }
     }
 
     /// The repository's location.
@@ -149,7 +140,7 @@ impl Maintenance {
     }
 
     pub(crate) fn stop_if_asked(&self) -> Result<(), VaultError> {
-        if self.cancel.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
+        if self.context.is_cancelled() { Err(VaultError::Interrupted) } else { Ok(()) }
     }
 
     /// Reads every object except packs.
@@ -196,7 +187,7 @@ impl Maintenance {
             findings.notes.push(format!("{more} more objects have names that are not of this format"));
         }
         let total = wanted.iter().map(|(entry, _)| entry.size).sum();
-        self.progress.phase("checking objects", Unit::Bytes, Some(total));
+        self.context.progress.phase("checking objects", Unit::Bytes, Some(total));
         let objects = Objects {
             session: &self.session,
             restorer: self.restorer.as_ref(),
@@ -228,7 +219,7 @@ impl Maintenance {
         findings: &mut Findings,
     ) {
         let roster = &self.session.repository().roster;
-        self.progress.advance(entry.size);
+        self.context.progress.advance(entry.size);
         let is_owned = shard.owns(&entry.key);
         if is_owned {
             findings.read_bytes += entry.size;
@@ -296,7 +287,7 @@ impl Maintenance {
             return Ok(read);
         }
         let total = wanted.iter().map(|(entry, ..)| entry.size).sum();
-        self.progress.phase("reading packs", Unit::Bytes, Some(total));
+        self.context.progress.phase("reading packs", Unit::Bytes, Some(total));
         let keyring = tokio::sync::Mutex::new(HashMap::new());
         let keyring = &keyring;
         let one = |(entry, group, hash): (&Entry, GroupId, Sha256Digest)| {
@@ -309,7 +300,7 @@ impl Maintenance {
         let mut packs = std::pin::pin!(futures::stream::iter(wanted).map(one).buffer_unordered(PACK_READS));
         while let Some((entry, group, hash, outcome)) = packs.next().await {
             self.stop_if_asked()?;
-            self.progress.advance(entry.size);
+            self.context.progress.advance(entry.size);
             match outcome? {
                 Ok(reading) => {
                     read.count += 1;

@@ -6,8 +6,8 @@
 //! explains no gap.
 
 use jiff::Timestamp;
+use lifeboat_core::Context;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
 use lifeboat_store::StoreError;
 
 use crate::error::VaultError;
@@ -37,8 +37,8 @@ pub enum Asked {
 pub async fn forget(
     session: &Session,
     snapshots: &[&Snapshot],
-    clock: &dyn Clock,
     dry_run: bool,
+    context: &Context,
 ) -> Result<Vec<Asked>, VaultError> {
     let (repository, pen) = (session.repository(), session.pen()?);
     let is_others =
@@ -51,7 +51,7 @@ pub async fn forget(
         });
     }
     let now = match pen.signer {
-        Signer::Keeper(_) if !dry_run => storage_time_by(session, pen.signer, clock).await?,
+        Signer::Keeper(_) if !dry_run => storage_time_by(session, context).await?,
         _ => None,
     };
     let history = History::read_until(repository, now).await?;
@@ -64,7 +64,7 @@ pub async fn forget(
         asked.push(match floored {
             Some(floored) if pen.signer != Signer::Root => Asked::Kept(floored.reason()),
             _ if dry_run => foreseen(session, snapshot, &history),
-            floored => ask(session, snapshot, pen, clock.now(), floored).await?,
+            floored => ask(session, snapshot, pen, context.clock.now(), floored).await?,
         });
     }
     if below_floor > 0 {
@@ -159,14 +159,8 @@ async fn why_without_effect(
 }
 
 /// The storage's time, or nothing if this key may not store the object that is needed to learn it.
-async fn storage_time_by(
-    session: &Session,
-    signer: Signer,
-    clock: &dyn Clock,
-) -> Result<Option<Timestamp>, VaultError> {
-    let name = *Sha256Digest::of(format!("{signer} {}", clock.now()).as_bytes()).as_bytes();
-    let name = *name.first_chunk().ok_or(VaultError::Internal("a digest has more than 16 bytes"))?;
-    let time = session.repository().storage_time(name).await?;
+async fn storage_time_by(session: &Session, context: &Context) -> Result<Option<Timestamp>, VaultError> {
+    let time = session.repository().storage_time(context.entropy.array()).await?;
     Ok(time
         .inspect_err(|error| tracing::info!("the storage's time is taken from what is listed: {error}"))
         .ok())

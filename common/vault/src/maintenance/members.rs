@@ -6,10 +6,8 @@
 mod changes;
 mod contents;
 
-use jiff::Timestamp;
+use lifeboat_core::Context;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
-use lifeboat_core::random::Entropy;
 use lifeboat_store::StoreError;
 use lifeboat_trust::key::SigningKey;
 use zeroize::Zeroizing;
@@ -127,12 +125,13 @@ impl Members {
 /// Changes the members of a repository, which requires a recovery key.
 pub struct Membership<'a> {
     restorer: &'a RecoverySession,
+    context: &'a Context,
 }
 
 impl<'a> Membership<'a> {
     /// Membership of the repository that `restorer` has opened.
-    pub fn of(restorer: &'a RecoverySession) -> Self {
-        Self { restorer }
+    pub fn of(restorer: &'a RecoverySession, context: &'a Context) -> Self {
+        Self { restorer, context }
     }
 
     /// Makes one more recovery key, which can recover everything, including what was stored before. `location` is the
@@ -141,14 +140,12 @@ impl<'a> Membership<'a> {
     pub async fn add_recovery_key(
         &self,
         location: &str,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
         keep: impl FnOnce(&str) -> Result<(), VaultError>,
     ) -> Result<Recipient, VaultError> {
-        let (secret, recipient) = keys::generate(entropy);
+        let (secret, recipient) = keys::generate(&*self.context.entropy);
         let id = self.restorer.repository().id;
-        keep(&recovery_key_text(&secret, recipient.as_str(), &id, location, clock.now()))?;
-        self.add_recipient(&recipient, clock).await?;
+        keep(&recovery_key_text(&secret, recipient.as_str(), &id, location, self.context.clock.now()))?;
+        self.add_recipient(&recipient).await?;
         Ok(recipient)
     }
 
@@ -158,9 +155,9 @@ impl<'a> Membership<'a> {
     }
 
     /// Lets another recipient recover everything, including what was stored before.
-    pub async fn add_recipient(&self, recipient: &Recipient, clock: &dyn Clock) -> Result<(), VaultError> {
+    pub async fn add_recipient(&self, recipient: &Recipient) -> Result<(), VaultError> {
         let roster = changes::with_recipient(self.restorer.repository().roster.clone(), recipient)?;
-        let next = self.next_roster(roster, clock.now())?;
+        let next = self.next_roster(roster)?;
         self.wrap_everything(recipient).await?;
         self.publish(next).await
     }
@@ -170,8 +167,6 @@ impl<'a> Membership<'a> {
     pub async fn add_writer(
         &self,
         group: Option<GroupId>,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
         keep: impl FnOnce(&WriterKey) -> Result<(), VaultError>,
     ) -> Result<WriterKey, VaultError> {
         let repository = self.restorer.repository();
@@ -182,14 +177,14 @@ impl<'a> Membership<'a> {
             Some(id) if roster.group(id).is_some() => self.restorer.group(id)?.clone(),
             Some(id) => return Err(VaultError::NoSuchMember { wanted: id.to_string(), what: "group" }),
             None => {
-                let keys = GroupKeys::random(entropy);
+                let keys = GroupKeys::random(&*self.context.entropy);
                 roster.groups.push(keys.listed());
                 keys
             }
         };
         let key = WriterKey {
             repository: repository.id,
-            writer: WriterId::random(entropy),
+            writer: WriterId::random(&*self.context.entropy),
             signing_key: SigningKey::generate(),
             group: keys,
             data_recipient,
@@ -201,7 +196,7 @@ impl<'a> Membership<'a> {
             key: key_text(key.signing_key.verification_key()),
             revoked: None,
         });
-        let next = self.next_roster(roster, clock.now())?;
+        let next = self.next_roster(roster)?;
         if group.is_none() {
             self.wrap_group(&key.group, &key.data_recipient).await?;
         }
@@ -213,19 +208,22 @@ impl<'a> Membership<'a> {
     /// Enrols a keeper, which receives every group's index key. `keep` as in [`Self::add_writer`].
     pub async fn add_keeper(
         &self,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
         keep: impl FnOnce(&KeeperKey) -> Result<(), VaultError>,
     ) -> Result<KeeperKey, VaultError> {
         let repository = self.restorer.repository();
         let mut roster = repository.roster.clone();
-        let (identity, recipient) = keys::generate(entropy);
-        let key = KeeperKey::new(repository.id, KeeperId::random(entropy), SigningKey::generate(), identity)
-            .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
+        let (identity, recipient) = keys::generate(&*self.context.entropy);
+        let key = KeeperKey::new(
+            repository.id,
+            KeeperId::random(&*self.context.entropy),
+            SigningKey::generate(),
+            identity,
+        )
+        .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
         let listed = key_text(key.signing_key.verification_key());
         let text = recipient.as_str().to_owned();
         roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient: text, removed: None });
-        let next = self.next_roster(roster, clock.now())?;
+        let next = self.next_roster(roster)?;
         for group in self.restorer.groups() {
             self.wrap_index_key(group, &recipient).await?;
         }
@@ -242,15 +240,13 @@ impl<'a> Membership<'a> {
         last: Option<u64>,
         single_recipient: bool,
         passphrase: Option<&Passphrase>,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
     ) -> Result<Removed, VaultError> {
         let roster = self.restorer.repository().roster.clone();
         let removed = changes::find_member(&roster, id)?;
         match &removed {
             Removed::Recipient(id) => {
                 let roster = changes::without_recipient(roster, id, single_recipient)?;
-                let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
+                let (epoch, next) = self.next_epoch(roster)?;
                 self.wrap_epoch(&epoch, passphrase).await?;
                 self.publish(next).await?;
                 self.drop_wraps_of(id).await;
@@ -258,42 +254,31 @@ impl<'a> Membership<'a> {
             Removed::Writer(id, _) => {
                 let revocation = self.revocation(*id, last).await?;
                 let roster = changes::without_writer(roster, *id, revocation)?;
-                self.publish(self.next_roster(roster, clock.now())?).await?;
+                self.publish(self.next_roster(roster)?).await?;
                 return Ok(Removed::Writer(*id, revocation.last.map(|head| head.sequence)));
             }
             Removed::Keeper(id) => {
                 let contents = self.contents_worth_keeping(Signer::Keeper(*id)).await?;
                 let roster = changes::without_keeper(roster, *id, contents)?;
-                self.publish(self.next_roster(roster, clock.now())?).await?;
+                self.publish(self.next_roster(roster)?).await?;
             }
         }
         Ok(removed)
     }
 
-    /// Whether a passphrase is among the recipients, so that it is needed to rotate the data identity.
-    pub fn has_passphrase(&self) -> bool {
-        let recipients = self.restorer.repository().roster.recipients.iter();
-        recipients.filter_map(|r| r.recipient.parse::<Recipient>().ok()).any(|r| r.needs_passphrase())
-    }
-
     /// Begins a new epoch: from now on, new data is sealed to a new data identity. Returns the epoch's number.
-    pub async fn rotate(
-        &self,
-        passphrase: Option<&Passphrase>,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-    ) -> Result<u32, VaultError> {
+    pub async fn rotate(&self, passphrase: Option<&Passphrase>) -> Result<u32, VaultError> {
         let roster = self.restorer.repository().roster.clone();
-        let (epoch, next) = self.next_epoch(roster, clock.now(), entropy)?;
+        let (epoch, next) = self.next_epoch(roster)?;
         self.wrap_epoch(&epoch, passphrase).await?;
         self.publish(next).await?;
         Ok(epoch.number)
     }
 
     /// Sets the minimum that requests to forget must leave.
-    pub async fn set_floor(&self, floor: Floor, clock: &dyn Clock) -> Result<(), VaultError> {
+    pub async fn set_floor(&self, floor: Floor) -> Result<(), VaultError> {
         let roster = Roster { floor, ..self.restorer.repository().roster.clone() };
-        self.publish(self.next_roster(roster, clock.now())?).await
+        self.publish(self.next_roster(roster)?).await
     }
 
     /// The last snapshot that counts of a writer that is being removed.
@@ -307,16 +292,11 @@ impl<'a> Membership<'a> {
     }
 
     /// The roster of a new epoch, and what must be wrapped before it is stored.
-    fn next_epoch(
-        &self,
-        roster: Roster,
-        now: Timestamp,
-        entropy: &dyn Entropy,
-    ) -> Result<(NewEpoch, NextRoster), VaultError> {
-        let (secret, recipient) = keys::generate(entropy);
+    fn next_epoch(&self, roster: Roster) -> Result<(NewEpoch, NextRoster), VaultError> {
+        let (secret, recipient) = keys::generate(&*self.context.entropy);
         let (number, roster) = changes::with_epoch(roster, &recipient);
         let recipients = roster.recipients.clone();
-        Ok((NewEpoch { number, secret, recipient, recipients }, self.next_roster(roster, now)?))
+        Ok((NewEpoch { number, secret, recipient, recipients }, self.next_roster(roster)?))
     }
 
     /// Wraps a new data identity to every recovery recipient, and the groups' keys to it.
@@ -390,14 +370,15 @@ impl<'a> Membership<'a> {
     }
 
     /// Signs the next roster and checks that readers would accept it, before anything that it names is stored.
-    fn next_roster(&self, roster: Roster, now: Timestamp) -> Result<NextRoster, VaultError> {
+    fn next_roster(&self, roster: Roster) -> Result<NextRoster, VaultError> {
         let Repository { roster_pin, holes, .. } = self.restorer.repository();
         if let Some(hole) = holes.above.first() {
             // A successor of a roster other than the newest would undo the newest.
             return Err(hole.error.clone().into());
         }
         let number = roster_pin.number + 1;
-        let roster = Roster { number, previous: Some(roster_pin.hash), time: now, ..roster };
+        let roster =
+            Roster { number, previous: Some(roster_pin.hash), time: self.context.clock.now(), ..roster };
         let bytes = roster.sign(self.restorer.session().root()?);
         check_size(&layout::roster(number), &bytes, cap::ROSTER)?;
         Ok(NextRoster { number, bytes })

@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::Context;
 use lifeboat_core::progress::{Progress, Unit};
-use lifeboat_core::random::Entropy;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
@@ -117,14 +117,15 @@ fn below<'a>(listing: &'a Listing, folder: &str) -> impl Iterator<Item = (&'a St
 pub async fn prune(
     session: &Session,
     options: &PruneOptions,
-    entropy: &dyn Entropy,
-    progress: &std::sync::Arc<dyn Progress>,
+    context: &Context,
 ) -> Result<Pruned, VaultError> {
     let pen = session.pruning_pen()?;
     let repository = session.repository();
+    let progress = &*context.progress;
     progress.phase("reading the history", Unit::Items, None);
     // The time comes before the history, so that what is committed after that was read never looks old.
-    let now = if options.dry_run { None } else { Some(repository.storage_time(entropy.array()).await??) };
+    let now =
+        if options.dry_run { None } else { Some(repository.storage_time(context.entropy.array()).await??) };
     let mut history = History::read(repository).await?;
     if let Some(hole) = repository.holes.above.first() {
         // It may say who was removed since.
@@ -165,8 +166,7 @@ pub async fn prune(
         progress.phase("working out what is needed", Unit::Items, None);
         let round = Round { repository, group, pen, options, now, listing: &listing, progress };
         let outcome =
-            match GroupPlan::work_out(session, group, &history, &listing, now, options.grace, &**progress)
-                .await
+            match GroupPlan::work_out(session, group, &history, &listing, now, options.grace, progress).await
             {
                 Ok(plan) => {
                     pruned.warnings.extend(plan.warnings.iter().cloned());
@@ -228,7 +228,7 @@ struct Round<'a> {
     options: &'a PruneOptions,
     now: Timestamp,
     listing: &'a Listing,
-    progress: &'a std::sync::Arc<dyn Progress>,
+    progress: &'a dyn Progress,
 }
 
 impl Round<'_> {

@@ -18,7 +18,6 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use jiff::Timestamp;
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
 
 use crate::error::VaultError;
 use crate::format::condemnation::Loss;
@@ -155,7 +154,7 @@ impl Repairer<'_> {
 
 impl Maintenance {
     /// Repairs what can be repaired with this key.
-    pub async fn repair(&self, options: RepairOptions, clock: &dyn Clock) -> Result<Repaired, VaultError> {
+    pub async fn repair(&self, options: RepairOptions) -> Result<Repaired, VaultError> {
         let repository = self.session.repository();
         let pen = self.session.pen()?;
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
@@ -171,7 +170,7 @@ impl Maintenance {
             dry_run: options.dry_run,
             may_remove: !matches!(pen.signer, Signer::Writer(_)),
             pen,
-            now: clock.now(),
+            now: self.context.clock.now(),
             actions: Vec::new(),
         };
         self.repair_marker(&findings, &mut repairer).await?;

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::Clock;
-use lifeboat_core::random::Entropy;
+use lifeboat_core::{Context, Sha256Digest};
 use lifeboat_store::{Location, Store, StoreError};
 use lifeboat_trust::key::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -78,8 +76,7 @@ impl Repository {
     pub async fn create(
         store: Store,
         new: NewRepository,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
+        context: &Context,
         keep: impl FnOnce(&Made) -> Result<(), VaultError>,
     ) -> Result<Made, VaultError> {
         let count = new.recipients.len() + new.recovery_keys;
@@ -91,7 +88,7 @@ impl Repository {
         if !store.list(layout::ROSTERS).await?.is_empty() || store.entry(layout::MARKER).await?.is_some() {
             return Err(VaultError::AlreadyARepository { store: store.name().to_owned() });
         }
-        let now = clock.now();
+        let (now, entropy) = (context.clock.now(), &*context.entropy);
         let root = SigningKey::generate();
         let id = root.verification_key().id();
         let mut recipients = new.recipients;

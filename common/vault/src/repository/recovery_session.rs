@@ -16,7 +16,7 @@ use crate::format::pack::{MAX_HEADER, read_header};
 use crate::format::seal::SealKey;
 use crate::ids::{GroupId, RepositoryId, RunId};
 use crate::keys::key_file::RecoveryKey;
-use crate::keys::{GroupKeys, GroupView, Identity, recipient_of};
+use crate::keys::{GroupKeys, GroupView, Identity, Recipient, recipient_of};
 use crate::repository::access::{Opened, Session};
 use crate::repository::locate::{FramePlaces, packs_of};
 use crate::repository::open::Repository;
@@ -105,6 +105,12 @@ impl RecoverySession {
     /// The data identities that this recovery key opens, by epoch, in the form that is wrapped.
     pub(crate) fn data_secrets(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.epochs.iter().map(|(epoch, data)| (*epoch, &data.secret[..]))
+    }
+
+    /// Whether a passphrase is among the recipients, so that it is needed to rotate the data identity.
+    pub fn has_passphrase(&self) -> bool {
+        let recipients = self.repository().roster.recipients.iter();
+        recipients.filter_map(|r| r.recipient.parse::<Recipient>().ok()).any(|r| r.needs_passphrase())
     }
 
     /// Opens a run's key: from the run's registration, or, if that is damaged or missing, from the header of a pack

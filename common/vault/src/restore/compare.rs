@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
+use lifeboat_core::Context;
 use lifeboat_core::progress::{Progress, Unit};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
 use crate::format::chunk::{ChunkBuffer, Chunker};
@@ -72,8 +71,7 @@ impl OpenSnapshot {
         &self,
         with: Compared,
         at: &Path,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<Vec<Difference>, VaultError> {
         let record = self.record(with.index)?;
         let chunker = self.chunker(record.chunk_sizes);
@@ -87,11 +85,11 @@ impl OpenSnapshot {
             }
             None => (Wanted::Stream(Box::new(self.items(with.index)?)), record.data_bytes),
         };
-        progress.phase("comparing", Unit::Bytes, Some(bytes));
+        context.progress.phase("comparing", Unit::Bytes, Some(bytes));
         let mut there = next_found(&mut source, at, &mut differences);
         let mut wanted = stream.next().await?;
         loop {
-            if cancel.is_cancelled() {
+            if context.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
             let order = match (&wanted, &there) {
@@ -114,7 +112,7 @@ impl OpenSnapshot {
                 if with.no_owner {
                     leave_out_owner(&mut item, &found.item);
                 }
-                let what = differing(&item, found, &chunker, &mut buffer, progress);
+                let what = differing(&item, found, &chunker, &mut buffer, &*context.progress);
                 if let Some(what) = what {
                     differences.push(Difference { path: item.path.into(), what });
                 }
@@ -165,7 +163,7 @@ fn differing(
     mut found: Found,
     chunker: &Chunker,
     buffer: &mut ChunkBuffer,
-    progress: &Arc<dyn Progress>,
+    progress: &dyn Progress,
 ) -> Option<What> {
     let there = &found.item;
     if item.kind != there.kind {
@@ -209,7 +207,7 @@ fn has_content(
     body: &mut dyn Body,
     chunker: &Chunker,
     buffer: &mut ChunkBuffer,
-    progress: &Arc<dyn Progress>,
+    progress: &dyn Progress,
 ) -> io::Result<bool> {
     let layout = body.open()?;
     let wanted = item.data_segments();

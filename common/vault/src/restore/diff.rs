@@ -1,9 +1,9 @@
 //! Compares two snapshots: walks both item streams side by side, with one item of each in memory at a time.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::Context;
+use lifeboat_core::progress::Unit;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
@@ -65,12 +65,11 @@ impl OpenSnapshot {
         index: usize,
         later: &OpenSnapshot,
         later_index: usize,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
         mut each: impl FnMut(Change),
     ) -> Result<ChangeCounts, VaultError> {
         let (record, later_record) = (self.record(index)?, later.record(later_index)?);
-        progress.phase("comparing", Unit::Items, Some(record.item_count + later_record.item_count));
+        context.progress.phase("comparing", Unit::Items, Some(record.item_count + later_record.item_count));
         let same_cuts = record.chunk_sizes == later_record.chunk_sizes
             && self.snapshot().manifest.predicate.group == later.snapshot().manifest.predicate.group;
         let mut contents = Contents {
@@ -82,7 +81,7 @@ impl OpenSnapshot {
         let mut counts = ChangeCounts::default();
         let (mut before, mut after) = (stream.next().await?, later_stream.next().await?);
         loop {
-            if cancel.is_cancelled() {
+            if context.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
             let order = match (&before, &after) {
@@ -93,12 +92,12 @@ impl OpenSnapshot {
             };
             let was = if order.is_le() { before.take() } else { None };
             let is = if order.is_ge() { after.take() } else { None };
-            progress.advance(u64::from(was.is_some()) + u64::from(is.is_some()));
+            context.progress.advance(u64::from(was.is_some()) + u64::from(is.is_some()));
             let what = match (&was, &is) {
                 (Some(_), None) => Some(Changed::Removed),
                 (None, Some(_)) => Some(Changed::Added),
                 (Some(was), Some(is)) => {
-                    let aspects = contents.aspects(was, is, cancel).await?;
+                    let aspects = contents.aspects(was, is, &context.cancel).await?;
                     (!aspects.is_empty()).then_some(Changed::Aspects(aspects))
                 }
                 (None, None) => None,

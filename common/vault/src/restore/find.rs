@@ -1,9 +1,7 @@
 //! Finds items by their paths. Paths are sealed to the data recipient, so this requires a recovery key.
 
-use std::sync::Arc;
-
-use lifeboat_core::progress::{Progress, Unit};
-use tokio_util::sync::CancellationToken;
+use lifeboat_core::Context;
+use lifeboat_core::progress::Unit;
 
 use crate::error::VaultError;
 use crate::format::item::{Item, ItemKind};
@@ -17,17 +15,16 @@ impl OpenSnapshot {
     pub async fn find(
         &self,
         patterns: &Patterns,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
         mut each: impl FnMut(&NamedStream, &Item),
     ) -> Result<(), VaultError> {
         let total = self.snapshot().streams().map(|stream| stream.items).sum();
-        progress.phase("searching", Unit::Items, Some(total));
+        context.progress.phase("searching", Unit::Items, Some(total));
         for stream in self.named_streams().await? {
             let mut items = self.items(stream.index)?;
             let mut origin = None;
             while let Some(item) = items.next().await? {
-                if cancel.is_cancelled() {
+                if context.is_cancelled() {
                     return Err(VaultError::Interrupted);
                 }
                 if let Some(path) = &item.origin {
@@ -36,7 +33,7 @@ impl OpenSnapshot {
                 if is_wanted(patterns, origin.as_deref(), &item) {
                     each(&stream, &item);
                 }
-                progress.advance(1);
+                context.progress.advance(1);
             }
         }
         Ok(())

@@ -12,9 +12,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::Context;
+use lifeboat_core::progress::Unit;
 use lifeboat_core::text::path_text;
-use tokio_util::sync::CancellationToken;
 
 use self::contents::{Brought, ends_the_restore};
 use self::hard_links::{FirstNames, LeadsTo, leads_to};
@@ -142,15 +142,14 @@ impl OpenSnapshot {
         &self,
         index: usize,
         to: TargetFolder,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<Restored, VaultError> {
         let record = self.record(index)?;
         let mut tree = TreeWriter::new(to);
-        progress.phase("reading the tree", Unit::Items, Some(record.item_count));
+        context.progress.phase("reading the tree", Unit::Items, Some(record.item_count));
         let mut restored = Restored::default();
         let mut made = Made { root: tree.path().to_owned(), ..Made::default() };
-        let listed = self.make_all(index, &mut tree, &mut made, &mut restored, progress, cancel).await;
+        let listed = self.make_all(index, &mut tree, &mut made, &mut restored, context).await;
         let listed = listed.map(|listed| {
             if listed != record.item_count {
                 let reason = format!(
@@ -161,7 +160,7 @@ impl OpenSnapshot {
             }
             record.data_bytes
         });
-        self.fill(tree, made, restored, listed, progress, cancel).await
+        self.fill(tree, made, restored, listed, context).await
     }
 
     /// The same for a part of a stream.
@@ -169,8 +168,7 @@ impl OpenSnapshot {
         &self,
         subtree: Subtree,
         to: TargetFolder,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<Restored, VaultError> {
         let mut tree = TreeWriter::new(to);
         let mut restored = Restored::default();
@@ -178,7 +176,7 @@ impl OpenSnapshot {
         let data_bytes = subtree.items.iter().filter_map(|item| item.size).sum();
         let mut items = subtree.items.into_iter();
         let all = items.try_for_each(|item| made.make(&mut tree, item, &mut restored)).map(|()| data_bytes);
-        self.fill(tree, made, restored, all, progress, cancel).await
+        self.fill(tree, made, restored, all, context).await
     }
 
     /// Fills the files that were made, which need this many bytes in total, and sets owners, modes and times. If that
@@ -189,19 +187,18 @@ impl OpenSnapshot {
         made: Made,
         restored: Restored,
         data_bytes: Result<u64, VaultError>,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<Restored, VaultError> {
         let made = Arc::new(made);
         let brought = match data_bytes {
             Err(error) => Brought::nothing(&made, error),
             Ok(data_bytes) => {
-                progress.phase("restoring", Unit::Bytes, Some(data_bytes));
-                contents::bring(&self.reader, &tree, &made, progress, cancel).await
+                context.progress.phase("restoring", Unit::Bytes, Some(data_bytes));
+                contents::bring(&self.reader, &tree, &made, context).await
             }
         };
-        let progress = Arc::clone(progress);
-        let finish = move || finish::finish(&mut tree, &made, brought, restored, &progress);
+        let progress = Arc::clone(&context.progress);
+        let finish = move || finish::finish(&mut tree, &made, brought, restored, &*progress);
         tokio::task::spawn_blocking(finish)
             .await
             .map_err(|_| VaultError::Internal("the restoring thread panicked"))?
@@ -214,18 +211,17 @@ impl OpenSnapshot {
         tree: &mut TreeWriter,
         made: &mut Made,
         restored: &mut Restored,
-        progress: &Arc<dyn Progress>,
-        cancel: &CancellationToken,
+        context: &Context,
     ) -> Result<u64, VaultError> {
         let mut stream = self.items(index)?;
         let mut listed = 0;
         while let Some(item) = stream.next().await? {
-            if cancel.is_cancelled() {
+            if context.is_cancelled() {
                 return Err(VaultError::Interrupted);
             }
             made.make(tree, item, restored)?;
             listed += 1;
-            progress.advance(1);
+            context.progress.advance(1);
         }
         Ok(listed)
     }

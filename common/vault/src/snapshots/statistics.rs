@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lifeboat_core::Context;
 use lifeboat_core::progress::{Progress, Unit};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::VaultError;
 use crate::format::authority::Word;
@@ -129,11 +129,8 @@ impl Total {
 impl Statistics {
     /// Counts the contents of the repository. Lists the objects, and reads the locations of the visible groups, one at
     /// a time.
-    pub async fn read(
-        session: &Session,
-        progress: &dyn Progress,
-        cancel: &CancellationToken,
-    ) -> Result<Self, VaultError> {
+    pub async fn read(session: &Session, context: &Context) -> Result<Self, VaultError> {
+        let progress = &*context.progress;
         let count = async {
             let listing = Listing::read(session).await?;
             let mut statistics = Self { unreadable: listing.unreadable, ..Self::default() };
@@ -165,7 +162,7 @@ impl Statistics {
                 groups.filter(|group| session.group(group.id).is_none()).count() as u64;
             Ok(statistics)
         };
-        cancel.run_until_cancelled(count).await.unwrap_or(Err(VaultError::Interrupted))
+        context.cancel.run_until_cancelled(count).await.unwrap_or(Err(VaultError::Interrupted))
     }
 
     async fn count_frames(

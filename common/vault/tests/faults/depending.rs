@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::context;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{GRACE_DAYS, KeeperKey, Membership, PackSizes, VaultError};
-use tokio_util::sync::CancellationToken;
 
-use crate::test_repository::{DAY, Files, TestRepository, days, noise, silent};
+use crate::test_repository::{DAY, Files, TestRepository, days, noise};
 
 /// Five frames of one file, and one more frame of another, in one pack.
 fn large() -> Files {
@@ -45,13 +44,12 @@ async fn a_run_goes_by_no_locations_that_are_condemned() {
     let run = repo.begin(&writer).await.unwrap();
     repo.faults.advance(Duration::from_mins(1));
     repo.prune(&keeper, GRACE_DAYS).await.unwrap();
-    let committed = run.commit(&silent()).await.unwrap();
+    let committed = run.commit().await.unwrap();
     repo.committed.insert(committed.id.unwrap(), large_and_small());
     repo.prune(&keeper, GRACE_DAYS).await.unwrap();
     let repaired = repo.fork();
-    let maintenance =
-        Maintenance::new(repaired.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
-    maintenance.repair(RepairOptions::default(), &repaired.clock).await.unwrap();
+    let maintenance = Maintenance::new(repaired.as_keeper(&keeper).await.unwrap(), context());
+    maintenance.repair(RepairOptions::default()).await.unwrap();
     repaired.assert_all_restore("after a repair").await;
     repo.assert_all_restore("after locations were swept under a run").await;
 }
@@ -73,7 +71,7 @@ async fn what_a_run_rescues_from_a_prune_without_grace_is_not_in_the_condemned_p
         repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Delete).below("locations/"));
         let committing = async {
             gate.arrivals(1).await;
-            let committed = run.commit(&silent()).await;
+            let committed = run.commit().await;
             gate.open();
             committed
         };
@@ -99,9 +97,8 @@ async fn what_a_late_run_rescues_is_not_in_the_condemned_pack_itself() {
         let (asleep, planned) = (Gate::new(), Gate::new());
         repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
         repo.faults.script(Rule::new(Fault::wait(&planned)).on(Operation::Put).below("condemned/"));
-        let quiet = silent();
         let committing = async {
-            let committed = run.commit(&quiet).await;
+            let committed = run.commit().await;
             planned.open();
             committed
         };
@@ -131,14 +128,13 @@ async fn a_late_look_does_not_miss_what_a_prune_deletes_during_it() {
     let files = Files::from([("a".to_owned(), noise(1, 900_000))]);
     repo.fill_source(&files);
     let writer = Arc::clone(&repo.writer);
-    let first = repo.begin(&writer).await.unwrap().commit(&silent()).await.unwrap();
+    let first = repo.begin(&writer).await.unwrap().commit().await.unwrap();
     repo.committed.insert(first.id.unwrap(), files.clone());
     let keeper = repo.add_keeper().await;
     // Nothing changed: the run stores no frame of its own.
     let run = repo.begin(&writer).await.unwrap();
     let (asleep, sweeping, looking) = (Gate::new(), Gate::new(), Gate::new());
     repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
-    let quiet = silent();
     let meanwhile = async {
         asleep.arrivals(1).await;
         repo.faults.advance(days(GRACE_DAYS));
@@ -156,7 +152,7 @@ async fn a_late_look_does_not_miss_what_a_prune_deletes_during_it() {
         pruned.unwrap();
         looking.open();
     };
-    let (committed, ()) = tokio::join!(run.commit(&quiet), meanwhile);
+    let (committed, ()) = tokio::join!(run.commit(), meanwhile);
     repo.faults.clear_script();
     if let Ok(committed) = committed {
         repo.committed.insert(committed.id.unwrap(), files);
@@ -178,7 +174,6 @@ async fn a_manifest_of_unknown_age_is_not_called_whole() {
     repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
     repo.faults
         .script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Head).below("snapshots/").always());
-    let quiet = silent();
     let meanwhile = async {
         asleep.arrivals(1).await;
         for _ in 0..2 {
@@ -187,7 +182,7 @@ async fn a_manifest_of_unknown_age_is_not_called_whole() {
         }
         asleep.open();
     };
-    let (committed, ()) = tokio::join!(run.commit(&quiet), meanwhile);
+    let (committed, ()) = tokio::join!(run.commit(), meanwhile);
     repo.faults.clear_script();
     assert!(committed.is_err(), "{committed:?}");
 }
@@ -205,7 +200,7 @@ async fn a_prune_whose_history_is_older_than_its_time_deletes_nothing_that_was_c
     repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("clock/"));
     let meanwhile = async {
         asleep.arrivals(1).await;
-        let committed = run.commit(&silent()).await.unwrap();
+        let committed = run.commit().await.unwrap();
         repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
         asleep.open();
         committed
@@ -237,14 +232,12 @@ async fn a_pack_that_a_repair_keeps_is_not_removed_by_the_next() {
         }
         if host_first {
             let repository = repo.repository().await.unwrap();
-            let maintenance =
-                Maintenance::with_writer_key(repository, &repo.writer, silent(), CancellationToken::new());
-            maintenance.unwrap().repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            let maintenance = Maintenance::with_writer_key(repository, &repo.writer, context());
+            maintenance.unwrap().repair(RepairOptions::default()).await.unwrap();
         }
         for time in ["first", "second"] {
-            let maintenance =
-                Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
-            maintenance.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            let maintenance = Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), context());
+            maintenance.repair(RepairOptions::default()).await.unwrap();
             if !repo.faults.contents().contains_key(pack) {
                 wrong.push(format!("after a host's: {host_first}: the {time} repair of a keeper removes it"));
                 break;
@@ -267,15 +260,13 @@ async fn a_repair_by_a_keeper_after_one_by_a_host_lets_prunes_go_on() {
         repo.faults.take_away(packs.max_by_key(|(_, bytes)| bytes.len()).unwrap().0);
         if host_first {
             let repository = repo.repository().await.unwrap();
-            let maintenance =
-                Maintenance::with_writer_key(repository, &repo.writer, silent(), CancellationToken::new());
-            let repaired = maintenance.unwrap().repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            let maintenance = Maintenance::with_writer_key(repository, &repo.writer, context());
+            let repaired = maintenance.unwrap().repair(RepairOptions::default()).await.unwrap();
             assert!(repaired.marked_frames > 0);
         }
         for (time, is_marked) in [("first", true), ("second", false)] {
-            let maintenance =
-                Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
-            let repaired = maintenance.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+            let maintenance = Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), context());
+            let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
             assert_eq!(repaired.marked_frames > 0, is_marked, "after a host's: {host_first}: {time}");
         }
         let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
@@ -304,7 +295,7 @@ async fn with_what_is_due() -> (TestRepository, KeeperKey) {
 async fn remove(repo: &TestRepository, keeper: &KeeperKey) {
     let restorer = repo.restorer().await.unwrap();
     let id = keeper.keeper.to_string();
-    Membership::of(&restorer).remove(&id, None, false, None, &repo.clock, &OsEntropy).await.unwrap();
+    Membership::of(&restorer, &repo.context()).remove(&id, None, false, None).await.unwrap();
 }
 
 /// A keeper is removed while its prune deletes. A run that begins after that refers to nothing that the prune is about to
@@ -326,7 +317,7 @@ async fn a_run_refers_to_nothing_that_a_keeper_condemned_before_it_was_removed()
     let (pruned, run) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), meanwhile);
     assert!(pruned.unwrap().deleted_objects > 0);
     repo.faults.clear_script();
-    let committed = run.commit(&silent()).await.unwrap();
+    let committed = run.commit().await.unwrap();
     repo.committed.insert(committed.id.unwrap(), changing_and_staying(0, 2_200_000));
     repo.assert_all_restore("a keeper was removed").await;
 }

@@ -80,7 +80,7 @@ async fn a_run_under_way_keeps_its_frames_whatever_the_grace() {
     repo.snapshot(&files(4)).await.unwrap();
     let pruned = repo.prune(&keeper, 0).await.unwrap();
     assert_eq!(pruned.under_way.len(), 1, "{pruned:?}");
-    let committed = run.commit(&crate::test_repository::silent()).await.unwrap();
+    let committed = run.commit().await.unwrap();
     repo.committed.insert(committed.id.unwrap(), files(3));
     repo.assert_all_restore("a prune passed a run under way").await;
 }
@@ -123,7 +123,7 @@ async fn the_end_of_a_run_that_died_is_marked_by_the_next() {
     repo.fill_source(&files(5));
     let living = repo.begin(&repo.writer).await.unwrap();
     assert_eq!(marks(&repo), 1, "of the one that died, and not of itself");
-    let committed = living.commit(&crate::test_repository::silent()).await.unwrap();
+    let committed = living.commit().await.unwrap();
     repo.committed.insert(committed.id.unwrap(), files(5));
     assert_eq!(marks(&repo), 1);
     repo.faults.advance(DAY);
@@ -142,7 +142,7 @@ async fn a_run_whose_manifest_may_have_landed_is_not_marked() {
     let open = run.open_run();
     repo.faults
         .script(Rule::new(Fault::lost_response(Answer::Status(500))).on(Operation::Put).below("snapshots/"));
-    let committed = run.commit(&crate::test_repository::silent()).await;
+    let committed = run.commit().await;
     open.end().await;
     assert_eq!(marks(&repo), 0, "{committed:?}");
 }

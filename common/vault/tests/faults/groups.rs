@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::context;
 use lifeboat_vault::check::{CheckOptions, Maintenance, ReadData, Shard};
 use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{
     KeeperKey, Listing, Membership, NoDialog, PluginDialog, RecoveryKeyFile, VaultError, WriterKey,
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::test_repository::{Files, TestRepository, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise};
 
 fn files(seed: u64) -> Files {
     BTreeMap::from([("file".to_owned(), noise(seed, 400_000))])
@@ -26,9 +25,8 @@ async fn repo() -> (TestRepository, Arc<WriterKey>, KeeperKey) {
     let mut repo = TestRepository::new().await;
     let one = Arc::clone(&repo.writer);
     let restorer = repo.restorer().await.unwrap();
-    let two = Arc::new(
-        Membership::of(&restorer).add_writer(None, &repo.clock, &OsEntropy, |_| Ok(())).await.unwrap(),
-    );
+    let two =
+        Arc::new(Membership::of(&restorer, &repo.context()).add_writer(None, |_| Ok(())).await.unwrap());
     let keeper = repo.add_keeper().await;
     for seed in 0..2 {
         repo.snapshot_by(&one, &files(seed)).await.unwrap();
@@ -71,8 +69,7 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         assert!(pruned.held_back.iter().all(|held| held.contains(&group)), "{:?}", pruned.held_back);
 
         // A check finds the object, and a repair with a recovery key does what it can.
-        let maintenance =
-            Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+        let maintenance = Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), context());
         let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
         let findings = maintenance.check(everything).await.unwrap();
         assert!(findings.damage.iter().any(|damage| damage.key == entry.key), "{findings:?}");
@@ -80,8 +77,8 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         lifeboat_vault::write_private(&file, &repo.recovery).unwrap();
         let dialog: Arc<dyn PluginDialog> = Arc::new(NoDialog);
         let key = RecoveryKeyFile::read(&file).unwrap().key(&dialog).unwrap();
-        let root = Maintenance::with_recovery_key(restorer, key, silent(), CancellationToken::new());
-        let repaired = root.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+        let root = Maintenance::with_recovery_key(restorer, key, context());
+        let repaired = root.repair(RepairOptions::default()).await.unwrap();
         let is_open =
             Listing::read(repo.restorer().await.unwrap().session()).await.unwrap().unreadable.is_empty();
         if is_open {
@@ -89,9 +86,8 @@ async fn a_damaged_group_key_loses_that_group_and_no_other() {
         }
         // The group's own host can seal again what a recovery key cannot.
         let repository = repo.repository().await.unwrap();
-        let host =
-            Maintenance::with_writer_key(repository, &two, silent(), CancellationToken::new()).unwrap();
-        host.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+        let host = Maintenance::with_writer_key(repository, &two, context()).unwrap();
+        host.repair(RepairOptions::default()).await.unwrap();
         let listing = Listing::read(repo.restorer().await.unwrap().session()).await.unwrap();
         assert!(listing.unreadable.is_empty() && listing.snapshots.len() == 2, "{:?}", listing.unreadable);
     }
@@ -118,19 +114,17 @@ async fn members_are_added_and_the_epoch_advances_while_a_group_is_closed() {
         flip(&repo, &entry.key);
     }
     let restorer = repo.restorer().await.unwrap();
-    let refused = Membership::of(&restorer)
-        .add_writer(Some(group), &repo.clock, &OsEntropy, |_| Ok(()))
-        .await
-        .unwrap_err();
+    let refused =
+        Membership::of(&restorer, &repo.context()).add_writer(Some(group), |_| Ok(())).await.unwrap_err();
     assert!(refused.to_string().contains(&group.to_string()), "{refused}");
-    Membership::of(&repo.restorer().await.unwrap())
-        .add_writer(None, &repo.clock, &OsEntropy, |_| Ok(()))
+    Membership::of(&repo.restorer().await.unwrap(), &repo.context())
+        .add_writer(None, |_| Ok(()))
         .await
         .unwrap();
     let keeper = repo.add_keeper().await;
     let pruned = repo.prune(&keeper, 0).await.unwrap();
     assert!(pruned.deleted_objects > 0 && pruned.held_back.len() == 1, "{pruned:?}");
-    Membership::of(&repo.restorer().await.unwrap()).rotate(None, &repo.clock, &OsEntropy).await.unwrap();
+    Membership::of(&repo.restorer().await.unwrap(), &repo.context()).rotate(None).await.unwrap();
     let listing = Listing::read(repo.restorer().await.unwrap().session()).await.unwrap();
     assert_eq!(listing.snapshots.len(), 1);
 }

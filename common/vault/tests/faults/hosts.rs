@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::context;
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::{CheckOptions, Maintenance, ReadData, Shard};
 use lifeboat_vault::{Listing, Membership, ObjectError, PinFile, Repository, Session, VaultError};
-use tokio_util::sync::CancellationToken;
 
-use crate::test_repository::{Files, TestRepository, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise};
 
 fn files(own: u64) -> Files {
     BTreeMap::from([("own".to_owned(), noise(own, 300_000)), ("shared".to_owned(), noise(1_000, 600_000))])
@@ -21,8 +20,7 @@ const NEXT_TO_NOTHING: u64 = 100_000;
 /// A keeper reads every byte and finds nothing wrong.
 async fn assert_all_is_whole(repo: &TestRepository) {
     let keeper = repo.add_keeper().await;
-    let maintenance =
-        Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), silent(), CancellationToken::new());
+    let maintenance = Maintenance::new(repo.as_keeper(&keeper).await.unwrap(), context());
     let everything = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
     let findings = maintenance.check(everything).await.unwrap();
     assert!(findings.damage.is_empty() && findings.unread.is_empty(), "{findings:?}");
@@ -33,8 +31,7 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
     let mut one = TestRepository::new().await;
     let group = one.writer.group_id();
     let restorer = one.restorer().await.unwrap();
-    let second =
-        Membership::of(&restorer).add_writer(Some(group), &one.clock, &OsEntropy, |_| Ok(())).await.unwrap();
+    let second = Membership::of(&restorer, &one.context()).add_writer(Some(group), |_| Ok(())).await.unwrap();
     let (first, second) = (Arc::clone(&one.writer), Arc::new(second));
     let mut two = one.elsewhere();
     // Neither manifest is stored before both runs have stored everything else.
@@ -136,8 +133,8 @@ async fn on_a_store_that_overwrites_the_second_clone_sees_the_first_one_and_come
     one.fill_source(&files(1));
     other.fill_source(&files(2));
     let (first, second) = (one.begin(&one_key).await.unwrap(), other.begin(&other_key).await.unwrap());
-    let first = first.commit(&silent()).await.unwrap();
-    let second = second.commit(&silent()).await.unwrap();
+    let first = first.commit().await.unwrap();
+    let second = second.commit().await.unwrap();
     assert_eq!((first.sequence, second.sequence), (1, 2));
     one.committed.extend([(first.id.unwrap(), files(1)), (second.id.unwrap(), files(2))]);
     one.assert_all_restore("two clones on a store that overwrites").await;
@@ -165,8 +162,7 @@ async fn on_a_store_that_overwrites_the_clone_that_lost_a_race_learns_of_it_and_
         looked.arrivals(2).await;
         looked.open();
     };
-    let silent = silent();
-    let (first, second, ()) = tokio::join!(first.commit(&silent), second.commit(&silent), gates);
+    let (first, second, ()) = tokio::join!(first.commit(), second.commit(), gates);
     one.faults.clear_script();
     let (first, second) = (first.unwrap(), second.unwrap());
     let mut sequences = [first.sequence, second.sequence];

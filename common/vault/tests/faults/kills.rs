@@ -5,18 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Landing, Operation, Rule};
-use lifeboat_testkit::{FakeClock, FaultStore};
+use lifeboat_testkit::{FakeClock, FaultStore, context};
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{
     Copier, CopyOptions, Floor, Listing, Membership, NewRepository, OpenSnapshot, PinFile, Repository,
     VaultError, forget,
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::test_repository::{Files, TestRepository, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise};
 
 fn files(seed: u64) -> Files {
     BTreeMap::from([
@@ -88,7 +86,7 @@ async fn forgetting_may_die_anywhere() {
         for snapshot in &chosen {
             repo.committed.remove(snapshot.id());
         }
-        forget(&session, &chosen, &repo.clock, false).await.map(drop)
+        forget(&session, &chosen, false, &repo.context()).await.map(drop)
     })
     .await;
 }
@@ -98,18 +96,15 @@ async fn changing_the_roster_may_die_anywhere() {
     let repo = repo().await;
     die_everywhere(&repo, "adding a writer", async |repo| {
         let restorer = repo.restorer().await?;
-        Membership::of(&restorer).add_writer(None, &repo.clock, &OsEntropy, |_| Ok(())).await.map(drop)
+        Membership::of(&restorer, &repo.context()).add_writer(None, |_| Ok(())).await.map(drop)
     })
     .await;
     die_everywhere(&repo, "adding a keeper", async |repo| {
-        Membership::of(&repo.restorer().await?)
-            .add_keeper(&repo.clock, &OsEntropy, |_| Ok(()))
-            .await
-            .map(drop)
+        Membership::of(&repo.restorer().await?, &repo.context()).add_keeper(|_| Ok(())).await.map(drop)
     })
     .await;
     die_everywhere(&repo, "rotating", async |repo| {
-        Membership::of(&repo.restorer().await?).rotate(None, &repo.clock, &OsEntropy).await.map(drop)
+        Membership::of(&repo.restorer().await?, &repo.context()).rotate(None).await.map(drop)
     })
     .await;
 }
@@ -124,7 +119,7 @@ async fn making_a_repository_may_die_anywhere() {
     };
     let clock = FakeClock::new();
     let whole = FaultStore::new();
-    Repository::create(whole.open(), new(), &clock, &OsEntropy, |_| Ok(())).await.unwrap();
+    Repository::create(whole.open(), new(), &context().with_clock(clock.clone()), |_| Ok(())).await.unwrap();
     let operations = whole.operations();
     for landing in [Landing::NotLanded, Landing::Landed] {
         for n in 1..=operations {
@@ -136,10 +131,15 @@ async fn making_a_repository_may_die_anywhere() {
                 repository = Some(*made.repository.id());
                 Ok(())
             };
-            Repository::create(faults.open(), new(), &clock, &OsEntropy, keep).await.err().unwrap();
+            Repository::create(faults.open(), new(), &context().with_clock(clock.clone()), keep)
+                .await
+                .err()
+                .unwrap();
             faults.revive();
             // Either the keys that were kept open it, or another attempt can succeed.
-            match Repository::create(faults.open(), new(), &clock, &OsEntropy, |_| Ok(())).await {
+            match Repository::create(faults.open(), new(), &context().with_clock(clock.clone()), |_| Ok(()))
+                .await
+            {
                 Ok(_) => {}
                 Err(VaultError::AlreadyARepository { .. }) => {
                     let opened = Repository::open(faults.open(), &repository.unwrap(), PinFile::none()).await;
@@ -153,7 +153,10 @@ async fn making_a_repository_may_die_anywhere() {
     for n in 3..operations {
         let faults = FaultStore::new();
         faults.script(Rule::new(Fault::answer(Answer::Denied)).on(Operation::Put).nth(n - 2));
-        Repository::create(faults.open(), new(), &clock, &OsEntropy, |_| Ok(())).await.err().unwrap();
+        Repository::create(faults.open(), new(), &context().with_clock(clock.clone()), |_| Ok(()))
+            .await
+            .err()
+            .unwrap();
         assert!(faults.contents().is_empty(), "put {}: {:?}", n - 2, faults.contents().keys());
     }
 }
@@ -174,8 +177,7 @@ async fn copy_newest(from: &TestRepository, to: &mut TestRepository) -> Result<(
     if copier.holds(source.snapshot()) {
         return Ok(());
     }
-    let cancel = CancellationToken::new();
-    let copied = copier.copy(&source, &to.clock, &OsEntropy, &silent(), &cancel).await?;
+    let copied = copier.copy(&source, &to.context()).await?;
     to.committed.insert(copied.committed.id.unwrap(), files);
     Ok(())
 }
@@ -214,9 +216,8 @@ async fn a_repair_may_die_anywhere() {
     repo.faults.take_away(&run);
     repo.faults.take_away("lifeboat.json");
     die_everywhere(&repo, "a repair", async |repo| {
-        let maintenance =
-            Maintenance::new(repo.as_keeper(&keeper).await?, silent(), CancellationToken::new());
-        let repaired = maintenance.repair(RepairOptions::default(), &repo.clock).await?;
+        let maintenance = Maintenance::new(repo.as_keeper(&keeper).await?, context());
+        let repaired = maintenance.repair(RepairOptions::default()).await?;
         if !repaired.unread.is_empty() {
             return Err(VaultError::Interrupted);
         }
@@ -238,12 +239,12 @@ async fn the_next_run_uses_what_was_stored_and_does_not_read_finished_files_agai
     assert_eq!(repo.files_read(), 12);
     let dies_before_its_manifest = Rule::new(Fault::answer(Answer::Gone)).below("parts/").always();
     repo.faults.script(dies_before_its_manifest);
-    run.commit(&silent()).await.unwrap_err();
+    run.commit().await.unwrap_err();
     repo.faults.clear_script();
 
     let run = repo.begin(&writer).await.unwrap();
     assert_eq!(repo.files_read(), 12, "stored files were read again");
-    let committed = run.commit(&silent()).await.unwrap();
+    let committed = run.commit().await.unwrap();
     // Only the list of the files is new.
     assert!(committed.new_bytes < 10_000, "{} bytes were stored again", committed.new_bytes);
     repo.committed.insert(committed.id.unwrap(), many);

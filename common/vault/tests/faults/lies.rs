@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lifeboat_testkit::context;
 use lifeboat_testkit::fault_store::{Fault, Operation, Rule};
 use lifeboat_vault::check::{CheckOptions, Maintenance, ReadData, Shard};
 use lifeboat_vault::{GRACE_DAYS, KeeperKey, Listing, VaultError};
-use tokio_util::sync::CancellationToken;
 
-use crate::test_repository::{Files, TestRepository, noise, silent};
+use crate::test_repository::{Files, TestRepository, noise};
 
 fn files(seed: u64) -> Files {
     BTreeMap::from([
@@ -35,7 +35,7 @@ async fn repo() -> (TestRepository, KeeperKey) {
 }
 
 async fn check(repo: &TestRepository, keeper: &KeeperKey) -> Result<usize, VaultError> {
-    let maintenance = Maintenance::new(repo.as_keeper(keeper).await?, silent(), CancellationToken::new());
+    let maintenance = Maintenance::new(repo.as_keeper(keeper).await?, context());
     let findings = maintenance.check(CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE }).await?;
     Ok(findings.damage.len() + findings.unread.len())
 }

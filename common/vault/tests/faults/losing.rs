@@ -1,12 +1,12 @@
 //! Damaged or missing objects cost what was stored in them and nothing else, and the next backup stores it again.
 
+use lifeboat_testkit::context;
 use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
 use lifeboat_vault::{GRACE_DAYS, LEASE_DAYS, PackSizes, VaultError};
-use tokio_util::sync::CancellationToken;
 
-use crate::test_repository::{DAY, Files, TestRepository, days, files, noise, silent};
+use crate::test_repository::{DAY, Files, TestRepository, days, files, noise};
 
 /// Twelve files of a MiB, which fill a pack of a dozen frames.
 fn twelve() -> Files {
@@ -30,8 +30,8 @@ async fn one_bit_in_a_pack_costs_one_frame_even_if_the_locations_are_damaged_too
         assert!(bytes.len() > 8 << 20, "the pack has many frames");
         repo.flip(pack, bytes.len() / 8 * eighth);
         let session = repo.as_keeper(&keeper).await.unwrap();
-        let maintenance = Maintenance::new(session, silent(), CancellationToken::new());
-        maintenance.repair(RepairOptions::default(), &repo.clock).await.unwrap();
+        let maintenance = Maintenance::new(session, context());
+        maintenance.repair(RepairOptions::default()).await.unwrap();
         let (damaged, found) = repo.bring_back("latest").await;
         assert!(found.iter().all(|(name, bytes)| twelve()[name] == *bytes), "{eighth}/8: other bytes");
         // A frame holds the end of one file and the beginning of the next.
@@ -122,7 +122,7 @@ async fn a_registration_that_was_lost_and_is_back_gives_a_run_no_more_time() {
         let (registration, bytes) = contents.iter().find(|(key, _)| key.starts_with("runs/")).unwrap();
         repo.faults.take_away(registration);
         repo.store().create(registration, bytes.clone()).await.unwrap();
-        match run.commit(&silent()).await {
+        match run.commit().await {
             Ok(_) => assert!(pause < LEASE_DAYS, "a run of {pause} days commits"),
             Err(VaultError::PastLease { .. }) => assert!(pause > LEASE_DAYS),
             Err(other) => panic!("{pause} days: {other}"),

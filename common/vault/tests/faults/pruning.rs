@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use jiff::SignedDuration;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
 use lifeboat_vault::{
     GRACE_DAYS, KeeperKey, LEASE_DAYS, Listing, Membership, SnapshotWriter, VaultError, WriterKey,
 };
 
-use crate::test_repository::{DAY, Files, TestRepository, days, files, noise, silent};
+use crate::test_repository::{DAY, Files, TestRepository, days, files, noise};
 
 /// A run that has captured `files` and is not committed yet.
 async fn begin(
@@ -29,7 +28,7 @@ async fn kill_a_run(repo: &TestRepository, files: &Files) {
     let writer = Arc::clone(&repo.writer);
     let run = begin(repo, &writer, files).await.unwrap();
     repo.faults.script(Rule::new(Fault::answer(Answer::Gone)).below("parts/").always());
-    run.commit(&silent()).await.unwrap_err();
+    run.commit().await.unwrap_err();
     repo.faults.clear_script();
 }
 
@@ -96,7 +95,7 @@ async fn a_run_that_refers_to_what_is_condemned_in_the_meantime_keeps_it() {
             repo.faults.advance(days(LEASE_DAYS).saturating_sub(Duration::from_hours(1)));
             repo.prune(&keeper, GRACE_DAYS).await.unwrap();
         }
-        let committed = run.commit(&silent()).await.unwrap();
+        let committed = run.commit().await.unwrap();
         repo.committed.insert(committed.id.unwrap(), files(0));
         repo.assert_all_restore("committed after a condemnation").await;
         repo.faults.advance(days(GRACE_DAYS) + DAY);
@@ -115,7 +114,7 @@ async fn a_run_past_its_lease_is_refused() {
     let writer = repo.writer.clone();
     let run = begin(&repo, &writer, &files(1)).await.unwrap();
     repo.faults.advance(days(LEASE_DAYS) + Duration::from_hours(1));
-    let error = run.commit(&silent()).await.unwrap_err();
+    let error = run.commit().await.unwrap_err();
     assert!(matches!(error, VaultError::PastLease { .. }), "{error}");
     repo.assert_all_restore("refused").await;
 }
@@ -143,8 +142,7 @@ async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
         repo.faults.clear_script();
         gate.open();
     };
-    let silent = silent();
-    let (committed, ()) = tokio::join!(run.commit(&silent), pruning);
+    let (committed, ()) = tokio::join!(run.commit(), pruning);
     let committed = committed.unwrap();
     repo.committed.insert(committed.id.unwrap(), files(1));
     repo.assert_all_restore("a run that a listing has half of").await;
@@ -154,7 +152,7 @@ async fn what_a_run_stored_after_the_listing_holds_no_prune_back() {
 async fn a_prune_without_grace_under_a_run_costs_the_run_and_nothing_else() {
     let (mut repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
     repo.prune(&keeper, 0).await.unwrap();
-    let error = run.commit(&silent()).await.unwrap_err();
+    let error = run.commit().await.unwrap_err();
     assert!(matches!(error, VaultError::PrunedUnderWay { .. }), "{error}");
     repo.assert_all_restore("after the failed run").await;
     repo.snapshot(&files(0)).await.unwrap();
@@ -210,9 +208,8 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
     let mut repo = TestRepository::new().await;
     let writer = Arc::clone(&repo.writer);
     let restorer = repo.restorer().await.unwrap();
-    let other = Arc::new(
-        Membership::of(&restorer).add_writer(None, &repo.clock, &OsEntropy, |_| Ok(())).await.unwrap(),
-    );
+    let other =
+        Arc::new(Membership::of(&restorer, &repo.context()).add_writer(None, |_| Ok(())).await.unwrap());
     for seed in 0..3 {
         repo.snapshot_by(&writer, &files(seed)).await.unwrap();
         repo.snapshot_by(&other, &files(seed)).await.unwrap();

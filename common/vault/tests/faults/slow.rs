@@ -9,7 +9,7 @@ use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 use lifeboat_vault::PackSizes;
 use tokio::sync::Notify;
 
-use crate::test_repository::{TestRepository, noise, silent};
+use crate::test_repository::{TestRepository, noise};
 
 /// Notified when the user is warned that no more may wait.
 #[derive(Default)]
@@ -42,7 +42,7 @@ async fn packs_wait_on_disk_for_a_slow_store_up_to_a_limit() {
     let run = repo.begin(&writer).await.unwrap();
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0, "waiting packs have no name");
     gate.open();
-    let committed = run.commit(&silent()).await.unwrap();
+    let committed = run.commit().await.unwrap();
     repo.committed.insert(committed.id.unwrap(), files);
     repo.faults.clear_script();
 
@@ -56,7 +56,7 @@ async fn packs_wait_on_disk_for_a_slow_store_up_to_a_limit() {
     let progress: Arc<dyn Progress> = Arc::new(warned);
     let run = async {
         let run = repo.begin_telling(&writer, &progress).await.unwrap();
-        run.commit(&silent()).await.unwrap()
+        run.commit().await.unwrap()
     };
     let opening = async {
         let told = tokio::time::timeout(Duration::from_mins(2), told.notified()).await;

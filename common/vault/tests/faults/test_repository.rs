@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lifeboat_core::Context;
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::Progress;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
-use lifeboat_testkit::{FakeClock, FaultStore};
+use lifeboat_testkit::{FakeClock, FaultStore, context};
 pub(crate) use lifeboat_testkit::{noise, silent};
 use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
@@ -21,7 +21,6 @@ use lifeboat_vault::{
     Session, Snapshot, SnapshotOptions, SnapshotWriter, Stream, StreamKind, TargetFolder, VaultError,
     WriterKey, forget, prune,
 };
-use tokio_util::sync::CancellationToken;
 
 /// The contents of a folder: names and bytes.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -71,7 +70,9 @@ impl TestRepository {
             single_recipient: false,
             floor: Floor::default(),
         };
-        let made = Repository::create(faults.open(), new, &clock, &OsEntropy, |_| Ok(())).await.unwrap();
+        let made = Repository::create(faults.open(), new, &context().with_clock(clock.clone()), |_| Ok(()))
+            .await
+            .unwrap();
         Self {
             faults,
             home: tempfile::tempdir().unwrap(),
@@ -139,7 +140,7 @@ impl TestRepository {
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
         let restorer = self.restorer().await.unwrap();
-        Membership::of(&restorer).add_keeper(&self.clock, &OsEntropy, |_| Ok(())).await.unwrap()
+        Membership::of(&restorer, &self.context()).add_keeper(|_| Ok(())).await.unwrap()
     }
 
     pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Result<Session, VaultError> {
@@ -163,7 +164,7 @@ impl TestRepository {
     ) -> Result<Committed, VaultError> {
         self.fill_source(files);
         let run = self.begin(writer).await?;
-        let committed = run.commit(&silent()).await?;
+        let committed = run.commit().await?;
         self.committed.insert(committed.id.unwrap(), files.clone());
         Ok(committed)
     }
@@ -183,6 +184,11 @@ impl TestRepository {
     }
 
     /// How many files were opened and read for snapshots so far.
+    /// The context of an operation at the host's time.
+    pub(crate) fn context(&self) -> Context {
+        context().with_clock(self.clock.clone())
+    }
+
     pub(crate) fn files_read(&self) -> usize {
         self.files_read.load(Ordering::Relaxed)
     }
@@ -211,8 +217,8 @@ impl TestRepository {
         };
         let repository = self.repository().await?;
         let writer = Arc::clone(writer);
-        let mut run =
-            SnapshotWriter::begin(repository, writer, options, &self.clock, &OsEntropy, progress).await?;
+        let context = Context { progress: Arc::clone(progress), ..self.context() };
+        let run = SnapshotWriter::begin(repository, writer, options, &context).await?;
         let stream = Stream {
             kind: StreamKind::Path,
             name: "path".to_owned(),
@@ -220,18 +226,13 @@ impl TestRepository {
             cache_key: source.display().to_string(),
             source: Box::new(Counted(FolderSource::open(&source)?, Arc::clone(&self.files_read))),
         };
-        tokio::task::spawn_blocking(move || {
-            run.capture(stream, &silent(), &CancellationToken::new())?;
-            Ok(run)
-        })
-        .await
-        .unwrap()
+        Ok(run.capture(stream).await?.0)
     }
 
     pub(crate) async fn prune(&self, keeper: &KeeperKey, days: i64) -> Result<Pruned, VaultError> {
         let grace = jiff::SignedDuration::from_hours(24 * days);
         let options = PruneOptions { grace, dry_run: false };
-        prune(&self.as_keeper(keeper).await?, &options, &OsEntropy, &silent()).await
+        prune(&self.as_keeper(keeper).await?, &options, &context()).await
     }
 
     /// Forgets all but the newest `keep` snapshots of every writer.
@@ -242,7 +243,7 @@ impl TestRepository {
         let reasons = lifeboat_vault::apply_rules(&rules, &listing.snapshots);
         let chosen = listing.snapshots.iter().zip(reasons).filter(|(_, reasons)| reasons.is_empty());
         let chosen: Vec<_> = chosen.map(|(snapshot, _)| snapshot).collect();
-        let asked = forget(session, &chosen, &self.clock, false).await?;
+        let asked = forget(session, &chosen, false, &self.context()).await?;
         for (snapshot, asked) in chosen.iter().zip(asked) {
             assert_eq!(asked, Asked::Forgotten);
             self.committed.remove(snapshot.id());
@@ -294,7 +295,7 @@ impl TestRepository {
         let target = tempfile::tempdir_in(self.home.path()).unwrap();
         let open = OpenSnapshot::open(restorer, snapshot).await?;
         let to = TargetFolder::take(target.path())?;
-        let restored = open.restore(0, to, &silent(), &CancellationToken::new()).await?;
+        let restored = open.restore(0, to, &context()).await?;
         let damaged = restored.damaged.iter().map(|damaged| format!("{damaged:?}")).collect();
         Ok((damaged, read_back(target.path())))
     }

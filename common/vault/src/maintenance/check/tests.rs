@@ -6,12 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::progress::{Progress, Silent};
 use lifeboat_core::random::OsEntropy;
 use lifeboat_store::Store;
-use lifeboat_testkit::FaultStore;
 use lifeboat_testkit::fault_store::{Answer, Fault, Rule};
+use lifeboat_testkit::{FaultStore, context};
 
 use super::*;
 use crate::backup::pipeline::PackSizes;
@@ -55,8 +53,7 @@ impl Scene {
             single_recipient: false,
             floor: Floor::default(),
         };
-        let made =
-            Repository::create(store.clone(), new, &SystemClock, &OsEntropy, |_| Ok(())).await.unwrap();
+        let made = Repository::create(store.clone(), new, &context(), |_| Ok(())).await.unwrap();
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("source")).unwrap();
         fs::write(home.path().join("source/victim"), VICTIM).unwrap();
@@ -65,10 +62,8 @@ impl Scene {
         let honest = Arc::new(made.writer_key);
         let group = honest.group.id;
         let restorer = Self::open(&store, home.path()).await.0;
-        let hostile = Membership::of(&restorer)
-            .add_writer(Some(group), &SystemClock, &OsEntropy, |_| Ok(()))
-            .await
-            .unwrap();
+        let hostile =
+            Membership::of(&restorer, &context()).add_writer(Some(group), |_| Ok(())).await.unwrap();
         Self { store, honest, hostile, home, recovery }
     }
 
@@ -87,13 +82,12 @@ impl Scene {
     async fn maintenance(&self) -> Maintenance {
         assert!(!self.recovery.is_empty());
         let (restorer, key) = Self::open(&self.store, self.home.path()).await;
-        Maintenance::with_recovery_key(restorer, key, Arc::new(Silent), CancellationToken::new())
+        Maintenance::with_recovery_key(restorer, key, context())
     }
 
     async fn writer_checker(&self) -> Maintenance {
         let repository = self.repository().await;
-        Maintenance::with_writer_key(repository, &self.honest, Arc::new(Silent), CancellationToken::new())
-            .unwrap()
+        Maintenance::with_writer_key(repository, &self.honest, context()).unwrap()
     }
 
     /// Stores a frame that claims to contain the victim's chunk, listed and located as the format requires.
@@ -171,11 +165,9 @@ impl Scene {
             cache: None,
             dry_run: false,
         };
-        let silent: Arc<dyn Progress> = Arc::new(Silent);
         let key = Arc::clone(&self.honest);
         let repository = self.repository().await;
-        let mut run =
-            SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &silent).await.unwrap();
+        let run = SnapshotWriter::begin(repository, key, options, &context()).await.unwrap();
         let stream = Stream {
             kind: StreamKind::Path,
             name: "path".to_owned(),
@@ -183,12 +175,8 @@ impl Scene {
             cache_key: "source".to_owned(),
             source: Box::new(FolderSource::open(&self.home.path().join("source")).unwrap()),
         };
-        let run = tokio::task::spawn_blocking(move || {
-            let silent: Arc<dyn Progress> = Arc::new(Silent);
-            run.capture(stream, &silent, &CancellationToken::new()).unwrap();
-            run
-        });
-        run.await.unwrap().commit(&silent).await.unwrap().id.unwrap()
+        let (run, _) = run.capture(stream).await.unwrap();
+        run.commit().await.unwrap().id.unwrap()
     }
 
     /// The files that a restore of a snapshot yields, by name.
@@ -198,9 +186,8 @@ impl Scene {
         let snapshot = listing.snapshots.into_iter().find(|snapshot| snapshot.id() == id).unwrap();
         let target = tempfile::tempdir().unwrap();
         let open = OpenSnapshot::open(&restorer, snapshot).await.unwrap();
-        let silent: Arc<dyn Progress> = Arc::new(Silent);
         let to = crate::tree::TargetFolder::take(target.path()).unwrap();
-        let restored = open.restore(0, to, &silent, &CancellationToken::new()).await.unwrap();
+        let restored = open.restore(0, to, &context()).await.unwrap();
         let entries = fs::read_dir(target.path()).unwrap().map(Result::unwrap);
         let files: BTreeMap<_, _> =
             entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect();
@@ -227,7 +214,7 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_replaced() {
     assert_eq!(damage.snapshots, [before.to_string()]);
     assert!(damage.reason.contains(&scene.hostile.writer.to_string()), "{}", damage.reason);
 
-    let repaired = scene.maintenance().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    let repaired = scene.maintenance().await.repair(RepairOptions::default()).await.unwrap();
     assert_eq!(repaired.marked_frames, 1);
     let files = repaired.affected[0].files.as_ref().unwrap();
     assert_eq!((files[0].path.to_str(), files[0].replaced), (Some("victim"), false));
@@ -237,7 +224,7 @@ async fn a_false_frame_of_a_neighbour_is_found_named_and_replaced() {
     assert_eq!(scene.restore(&before).await, right, "the older snapshot is not replaced");
     let findings = scene.maintenance().await.check(everything).await.unwrap();
     assert_eq!(findings.damage, Damages::default());
-    let again = scene.maintenance().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    let again = scene.maintenance().await.repair(RepairOptions::default()).await.unwrap();
     assert!(again.actions.is_empty(), "{:?}", again.actions);
     assert!(again.affected[0].files.as_ref().unwrap()[0].replaced);
 }
@@ -255,7 +242,7 @@ async fn frames_that_a_neighbour_makes_up_do_not_hide_what_was_stored_again() {
             scene.store.delete(&pack.key).await.unwrap();
         }
     }
-    scene.maintenance().await.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+    scene.maintenance().await.repair(RepairOptions::default()).await.unwrap();
     assert!(scene.restore(&before).await.is_empty(), "the file's bytes are lost");
     let after = scene.snapshot().await;
     assert_eq!(scene.restore(&before).await, right, "the next backup replaces what is lost");
@@ -277,7 +264,7 @@ async fn what_cannot_be_read_is_reported_and_neither_called_damaged_nor_repaired
         assert_eq!(findings.damage, Damages::default(), "{folder}");
         assert!(findings.unread.iter().all(|unread| unread.key.starts_with(folder)), "{:?}", findings.unread);
         assert!(!findings.unread.is_empty(), "{folder}");
-        let repaired = maintenance.repair(RepairOptions::default(), &SystemClock).await.unwrap();
+        let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
         assert!(repaired.actions.is_empty() && !repaired.unread.is_empty(), "{folder}: {repaired:?}");
         faults.clear_script();
     }
@@ -288,9 +275,9 @@ async fn a_check_that_is_asked_to_stop_stops() {
     let scene = Scene::new(Store::memory()).await;
     scene.snapshot().await;
     let maintenance = scene.writer_checker().await;
-    maintenance.cancel.cancel();
+    maintenance.context.cancel.cancel();
     let options = CheckOptions { read_data: ReadData::All, shard: Shard::WHOLE };
     assert!(matches!(maintenance.check(options).await.unwrap_err(), VaultError::Interrupted));
-    let stopped = maintenance.repair(RepairOptions::default(), &SystemClock).await.unwrap_err();
+    let stopped = maintenance.repair(RepairOptions::default()).await.unwrap_err();
     assert!(matches!(stopped, VaultError::Interrupted));
 }

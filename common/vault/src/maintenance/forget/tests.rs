@@ -1,5 +1,4 @@
 use lifeboat_core::clock::Clock as _;
-use lifeboat_core::random::OsEntropy;
 use lifeboat_testkit::fault_store::{Answer, Fault, Operation, Rule};
 
 use super::*;
@@ -15,7 +14,7 @@ fn none() -> Floor {
 async fn ask(made: &Crafted, session: &Session, sequence: u64) -> Asked {
     let listing = Listing::read(made.restorer().await.session()).await.unwrap();
     let snapshot = listing.snapshots.iter().find(|snapshot| snapshot.sequence() == sequence).unwrap();
-    forget(session, &[snapshot], &made.clock, false).await.unwrap().remove(0)
+    forget(session, &[snapshot], false, &made.context()).await.unwrap().remove(0)
 }
 
 async fn is_listed(made: &Crafted, sequence: u64) -> bool {
@@ -59,10 +58,7 @@ async fn occupied_by(occupant: Occupant) -> (Crafted, crate::keys::keeper_key::K
         Occupant::Junk => made.faults.plant(&layout::forget(writer, 1), b"junk".to_vec()),
     }
     let id = removed.keeper.to_string();
-    Membership::of(&made.restorer().await)
-        .remove(&id, None, false, None, &made.clock, &OsEntropy)
-        .await
-        .unwrap();
+    Membership::of(&made.restorer().await, &made.context()).remove(&id, None, false, None).await.unwrap();
     (made, keeper)
 }
 
@@ -84,9 +80,9 @@ async fn only_what_is_forgotten_is_reported_as_forgotten() {
                 _ => restorer.session().clone(),
             };
             let before = made.faults.contents();
-            let dry = forget(&session, &[snapshot], &made.clock, true).await.unwrap();
+            let dry = forget(&session, &[snapshot], true, &made.context()).await.unwrap();
             assert_eq!(made.faults.contents(), before, "{case}: a dry run changes nothing");
-            let asked = forget(&session, &[snapshot], &made.clock, false).await.unwrap();
+            let asked = forget(&session, &[snapshot], false, &made.context()).await.unwrap();
             let is_free = matches!(occupant, Occupant::Nothing);
             if is_free || asker != "writer" {
                 assert_eq!(asked, [Asked::Forgotten], "{case}");

@@ -151,7 +151,7 @@ impl Maintenance {
         let named = Box::pin(open.named_streams()).await?;
         affected.streams.iter_mut().zip(named).for_each(|((_, name), named)| *name = named.name);
         for (index, (kind, stream)) in affected.streams.iter().enumerate() {
-            self.progress.phase("looking for files", Unit::Items, None);
+            self.context.progress.phase("looking for files", Unit::Items, None);
             let mut items = open.items(index)?;
             loop {
                 self.stop_if_asked()?;
@@ -165,7 +165,7 @@ impl Maintenance {
                     }
                     Err(error) => return Err(error),
                 };
-                self.progress.advance(1);
+                self.context.progress.advance(1);
                 let Some(content) = &item.content else { continue };
                 if let Some(replaced) = finds.look(content, lost).await? {
                     let path = PathBuf::from(OsString::from_vec(item.path.to_vec()));

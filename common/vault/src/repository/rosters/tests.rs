@@ -1,4 +1,4 @@
-use lifeboat_core::random::OsEntropy;
+use lifeboat_testkit::context;
 
 use super::*;
 use crate::format::floor::Floor;
@@ -17,8 +17,8 @@ async fn made() -> (Crafted, crate::keys::key_file::WriterKey) {
     let made = Crafted::new().await;
     let two = made.add_writer().await;
     made.add_keeper().await;
-    Membership::of(&made.restorer().await)
-        .set_floor(Floor { days: 3, snapshots: 1 }, &made.clock)
+    Membership::of(&made.restorer().await, &made.context())
+        .set_floor(Floor { days: 3, snapshots: 1 })
         .await
         .unwrap();
     made.chain(&made.writer, "one", 1);
@@ -59,20 +59,12 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
             assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (2, 0), "{case}");
             let listed = repository.roster.writer(two.writer).unwrap();
             assert_eq!(Tip::of(&repository, listed).await.unwrap().next, 1, "{case}");
-            let silent: std::sync::Arc<dyn lifeboat_core::progress::Progress> =
-                std::sync::Arc::new(lifeboat_core::progress::Silent);
-            prune(
-                restorer.session(),
-                &crate::maintenance::prune::PruneOptions::default(),
-                &OsEntropy,
-                &silent,
-            )
-            .await
-            .unwrap();
+            prune(restorer.session(), &crate::maintenance::prune::PruneOptions::default(), &context())
+                .await
+                .unwrap();
             let maintenance = crate::maintenance::check::Maintenance::new(
                 Session::for_writer(repository, &two).unwrap(),
-                silent,
-                tokio_util::sync::CancellationToken::new(),
+                context(),
             );
             let options = crate::maintenance::check::CheckOptions {
                 read_data: crate::maintenance::check::ReadData::Sizes,
@@ -80,7 +72,7 @@ async fn a_hole_below_the_newest_roster_is_reported_and_stops_nothing() {
             };
             let findings = maintenance.check(options).await.unwrap();
             assert!(findings.damage.of(&key).is_some(), "{case}: {findings:?}");
-            Membership::of(&restorer).set_floor(Floor::default(), &made.clock).await.unwrap();
+            Membership::of(&restorer, &made.context()).set_floor(Floor::default()).await.unwrap();
             assert_eq!(made.open().await.roster_pin.number, 4, "{case}");
         }
     }
@@ -106,15 +98,14 @@ async fn a_newest_object_that_is_not_a_roster_is_reported_and_nothing_is_deleted
         assert_eq!(keys(&repository.holes.above), [layout::roster(number)], "{harm}");
         let restorer = made.restorer().await;
         assert_eq!(Listing::read(restorer.session()).await.unwrap().snapshots.len(), 2, "{harm}");
-        let silent: std::sync::Arc<dyn lifeboat_core::progress::Progress> =
-            std::sync::Arc::new(lifeboat_core::progress::Silent);
         let options = crate::maintenance::prune::PruneOptions::default();
-        let refused = prune(restorer.session(), &options, &OsEntropy, &silent).await.unwrap_err();
+        let refused = prune(restorer.session(), &options, &context()).await.unwrap_err();
         assert!(matches!(refused, VaultError::NotWhole { .. }), "{harm}: {refused}");
         let stored = made.faults.contents();
-        let refused = Membership::of(&restorer).set_floor(Floor::default(), &made.clock).await.unwrap_err();
+        let refused =
+            Membership::of(&restorer, &made.context()).set_floor(Floor::default()).await.unwrap_err();
         assert!(refused.to_string().contains(&layout::roster(number)), "{harm}: {refused}");
-        Membership::of(&restorer).add_writer(None, &made.clock, &OsEntropy, |_| Ok(())).await.unwrap_err();
+        Membership::of(&restorer, &made.context()).add_writer(None, |_| Ok(())).await.unwrap_err();
         assert_eq!(made.faults.contents(), stored, "{harm}: something was stored");
         // A machine that has seen the newest one accepts no older one.
         let pinned = made.open_with(pins.clone()).await;
@@ -135,9 +126,9 @@ async fn a_machine_that_has_seen_a_roster_takes_only_those_that_continue_it() {
     let state = tempfile::tempdir().unwrap();
     let pins = PinFile::in_state_folder(state.path(), &made.writer.repository);
     History::read(&made.open_with(pins.clone()).await.unwrap()).await.unwrap();
-    Membership::of(&made.restorer().await).set_floor(Floor::default(), &made.clock).await.unwrap();
-    Membership::of(&made.restorer().await)
-        .set_floor(Floor { days: 1, snapshots: 1 }, &made.clock)
+    Membership::of(&made.restorer().await, &made.context()).set_floor(Floor::default()).await.unwrap();
+    Membership::of(&made.restorer().await, &made.context())
+        .set_floor(Floor { days: 1, snapshots: 1 })
         .await
         .unwrap();
     let contents = made.faults.contents();
@@ -191,7 +182,7 @@ async fn what_the_root_signed_and_readers_refuse_is_not_replaced_by_an_older_ros
 #[tokio::test]
 async fn a_roster_that_is_older_than_the_writer_key_is_refused() {
     let made = Crafted::new().await;
-    Membership::of(&made.restorer().await).rotate(None, &made.clock, &OsEntropy).await.unwrap();
+    Membership::of(&made.restorer().await, &made.context()).rotate(None).await.unwrap();
     let late = made.add_writer().await;
     Session::for_writer(made.open().await, &late).unwrap();
     made.faults.take_away(&layout::roster(2));
@@ -227,7 +218,7 @@ async fn a_roster_that_nobody_could_read_is_not_published_and_nothing_that_it_na
             handed_out = true;
             Ok(())
         };
-        let new = Membership::of(&made.restorer().await).add_keeper(&made.clock, &OsEntropy, keep).await;
+        let new = Membership::of(&made.restorer().await, &made.context()).add_keeper(keep).await;
         assert_eq!(handed_out, new.is_ok(), "a key is handed out if it is enrolled");
         match new {
             Ok(_) => added += 1,
@@ -270,7 +261,7 @@ async fn a_keeper_who_planted_more_index_objects_than_a_roster_can_name_is_remov
     }
     let restorer: RecoverySession = made.restorer().await;
     let id = thief.keeper.to_string();
-    Membership::of(&restorer).remove(&id, None, false, None, &made.clock, &OsEntropy).await.unwrap();
+    Membership::of(&restorer, &made.context()).remove(&id, None, false, None).await.unwrap();
     let repository = made.open().await;
     let removed = repository.roster.keepers[0].removed.as_ref().unwrap();
     assert_eq!(removed.contents, Vec::<Sha256Digest>::new(), "no snapshot needs what they list");

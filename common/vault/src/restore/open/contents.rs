@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use lifeboat_core::Context;
 use lifeboat_core::progress::Progress;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -63,8 +64,7 @@ pub(super) async fn bring(
     reader: &FrameReader,
     tree: &TreeWriter,
     made: &Arc<Made>,
-    progress: &Arc<dyn Progress>,
-    cancel: &CancellationToken,
+    context: &Context,
 ) -> Brought {
     let work = Work {
         reader: reader.clone(),
@@ -73,9 +73,9 @@ pub(super) async fn bring(
         check: Arc::new(Mutex::new(ContentCheck::new(made))),
         lost: Arc::default(),
         stop: Arc::default(),
-        progress: Arc::clone(progress),
+        progress: Arc::clone(&context.progress),
     };
-    let ended = match work.bring(tree, cancel).await {
+    let ended = match work.bring(tree, &context.cancel).await {
         Ok(()) => lock(&work.stop).take(),
         Err(error) => Some(error),
     };

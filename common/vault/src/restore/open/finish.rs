@@ -1,7 +1,6 @@
 //! Ends a restore: deletes what is not whole, and sets the owner, mode and times of everything else.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use lifeboat_core::progress::{Progress, Unit};
 
@@ -17,7 +16,7 @@ pub(super) fn finish(
     made: &Made,
     brought: Brought,
     mut restored: Restored,
-    progress: &Arc<dyn Progress>,
+    progress: &dyn Progress,
 ) -> Result<Restored, VaultError> {
     let Brought { mut not_whole, ended } = brought;
     made.first_names.carry(&made.items, &mut not_whole);

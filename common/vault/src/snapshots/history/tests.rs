@@ -11,6 +11,7 @@ use crate::repository::pins::PinFile;
 use crate::snapshots::snapshot::Listing;
 use lifeboat_core::Sha256Digest;
 use lifeboat_store::{Location, OpenOptions, Settings, Store};
+use lifeboat_testkit::context;
 
 fn errors(history: &History) -> Vec<String> {
     history.problems.iter().map(|problem| problem.error.to_string()).collect()
@@ -100,10 +101,7 @@ async fn a_prune_continues_with_the_groups_whose_histories_are_whole() {
     let session = made.as_keeper(&keeper).await;
     let options =
         crate::maintenance::prune::PruneOptions { grace: jiff::SignedDuration::ZERO, dry_run: false };
-    let silent: std::sync::Arc<dyn lifeboat_core::progress::Progress> =
-        std::sync::Arc::new(lifeboat_core::progress::Silent);
-    let entropy = lifeboat_core::random::OsEntropy;
-    let pruned = prune(&session, &options, &entropy, &silent).await.unwrap();
+    let pruned = prune(&session, &options, &context()).await.unwrap();
     assert!(
         matches!(&pruned.held_back[..], [one] if one.contains(&made.writer.group.id.to_string())),
         "{pruned:?}"
@@ -114,11 +112,11 @@ async fn a_prune_continues_with_the_groups_whose_histories_are_whole() {
     assert!(left.contains_key(&layout::snapshot(made.writer.writer, 0)));
     // If a history cannot be read, nothing of its group is deleted, in whichever order groups are pruned.
     made.flip(&layout::snapshot(made.writer.writer, 0));
-    prune(&session, &options, &entropy, &silent).await.unwrap();
+    prune(&session, &options, &context()).await.unwrap();
     assert!(made.faults.contents().contains_key(&layout::snapshot(made.writer.writer, 0)));
     // If that leaves no group, the prune reports it and stops.
     made.take(&two, Taken::at(9, None).of("two"));
-    let refused = prune(&session, &options, &entropy, &silent).await.unwrap_err();
+    let refused = prune(&session, &options, &context()).await.unwrap_err();
     assert!(matches!(refused, VaultError::NotWhole { .. }), "{refused}");
 }
 
@@ -161,9 +159,8 @@ async fn a_claim_is_reported_with_its_claimant_and_stops_no_restore() {
 
     // Removing the claimant with a last snapshot before the claim ends it.
     let restorer = made.restorer().await;
-    let entropy = lifeboat_core::random::OsEntropy;
     let id = two.writer.to_string();
-    Membership::of(&restorer).remove(&id, Some(0), false, None, &made.clock, &entropy).await.unwrap();
+    Membership::of(&restorer, &made.context()).remove(&id, Some(0), false, None).await.unwrap();
     assert_eq!(
         errors(&History::read(&made.open().await).await.unwrap()).len(),
         1,
@@ -175,8 +172,8 @@ async fn a_claim_is_reported_with_its_claimant_and_stops_no_restore() {
     let true_one = made.chain(&two, "two", 1);
     made.take(&two, Taken::at(1, Some(true_one[0])).seeing(&made.writer, 4_000_000_000, lie));
     let restorer = made.restorer().await;
-    Membership::of(&restorer)
-        .remove(&two.writer.to_string(), Some(0), false, None, &made.clock, &entropy)
+    Membership::of(&restorer, &made.context())
+        .remove(&two.writer.to_string(), Some(0), false, None)
         .await
         .unwrap();
     assert_eq!(errors(&History::read(&made.open().await).await.unwrap()), Vec::<String>::new());
@@ -290,10 +287,8 @@ async fn nobody_reads_what_a_removed_writer_stored_after_its_last_snapshot() {
     let two = made.add_writer().await;
     let ids = made.chain(&two, "two", 2);
     let restorer = made.restorer().await;
-    let entropy = lifeboat_core::random::OsEntropy;
-    let removed = Membership::of(&restorer)
-        .remove(&two.writer.to_string(), None, false, None, &made.clock, &entropy)
-        .await;
+    let removed =
+        Membership::of(&restorer, &made.context()).remove(&two.writer.to_string(), None, false, None).await;
     removed.unwrap();
     let mut before = ids[1];
     for sequence in 2..50 {
@@ -311,7 +306,6 @@ async fn nobody_reads_what_a_removed_writer_stored_after_its_last_snapshot() {
 
 #[tokio::test]
 async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapshot() {
-    let entropy = lifeboat_core::random::OsEntropy;
     let hide: Harm = |made, two| made.faults.take_away(&layout::snapshot(two.writer, 1));
     let flip: Harm = |made, two| made.flip(&layout::snapshot(two.writer, 2));
     for (name, harm) in [("a gap", hide), ("an unreadable one", flip)] {
@@ -321,12 +315,10 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
         harm(&made, &two);
         let restorer = made.restorer().await;
         let id = two.writer.to_string();
-        let refused = Membership::of(&restorer)
-            .remove(&id, None, false, None, &made.clock, &entropy)
-            .await
-            .unwrap_err();
+        let refused =
+            Membership::of(&restorer, &made.context()).remove(&id, None, false, None).await.unwrap_err();
         assert!(matches!(refused, VaultError::Doubtful { .. }), "{name}: {refused}");
-        Membership::of(&restorer).remove(&id, Some(0), false, None, &made.clock, &entropy).await.unwrap();
+        Membership::of(&restorer, &made.context()).remove(&id, Some(0), false, None).await.unwrap();
     }
     // A snapshot that this machine has seen and the storage hides is also missing, and one that another host saw.
     let made = Crafted::new().await;
@@ -343,16 +335,14 @@ async fn a_writer_whose_history_is_not_whole_is_removed_only_with_a_last_snapsho
             .await
             .unwrap();
     let id = two.writer.to_string();
-    let refused =
-        Membership::of(&pinned).remove(&id, None, false, None, &made.clock, &entropy).await.unwrap_err();
+    let refused = Membership::of(&pinned, &made.context()).remove(&id, None, false, None).await.unwrap_err();
     assert!(matches!(refused, VaultError::Doubtful { .. }), "{refused}");
     made.take(&made.writer, Taken::at(0, None).seeing(&two, 1, ids[1]));
     let bare = made.restorer().await;
-    let refused =
-        Membership::of(&bare).remove(&id, None, false, None, &made.clock, &entropy).await.unwrap_err();
+    let refused = Membership::of(&bare, &made.context()).remove(&id, None, false, None).await.unwrap_err();
     assert!(refused.to_string().contains(&made.writer.writer.to_string()), "{refused}");
     made.faults.plant(&layout::snapshot(two.writer, 1), hidden);
-    let removed = Membership::of(&bare).remove(&id, None, false, None, &made.clock, &entropy).await.unwrap();
+    let removed = Membership::of(&bare, &made.context()).remove(&id, None, false, None).await.unwrap();
     assert_eq!(removed, crate::maintenance::members::Removed::Writer(two.writer, Some(1)));
 }
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::workshop::{Given, Items, Workshop, given, noise, options, own, root, silent};
+use super::workshop::{Given, Items, Workshop, given, noise, options, own, root};
+use crate::backup::writer::SnapshotWriter;
 use crate::error::{ObjectError, VaultError};
 use crate::format::item::Item;
 use crate::format::manifest::{DocumentRecord, Part, StreamKind, StreamRecord};
@@ -10,6 +11,7 @@ use crate::format::name::check_name;
 use crate::format::name::tests::bad_names;
 use crate::tree::TargetFolder;
 use crate::tree::source::BytesSource;
+use lifeboat_testkit::context;
 
 fn stdin(name: &str) -> Given {
     given(StreamKind::Stdin, name, BytesSource::new("file", &b"[Service]\nExecStart=/bin/false\n"[..], 0))
@@ -129,15 +131,15 @@ async fn nobody_stores_what_readers_refuse() {
     for (name, _) in bad_names() {
         let error = workshop.take(vec![stdin(&name)]).await.unwrap_err();
         assert!(matches!(error, VaultError::BadName { .. }), "{name:?}: {error:?}");
-        let mut writer = workshop.begin(options()).await.unwrap();
-        let error = writer.document(&name, b"text").unwrap_err();
+        let writer = workshop.begin(options()).await.unwrap();
+        let error = writer.document(name.clone(), b"text".to_vec()).await.err().unwrap();
         assert!(matches!(error, VaultError::BadName { .. }), "{name:?}: {error:?}");
     }
     let error = workshop.take(vec![stdin("one"), stdin("one")]).await.unwrap_err();
     assert!(matches!(error, VaultError::NameTaken { .. }), "{error:?}");
-    let mut writer = workshop.begin(options()).await.unwrap();
-    writer.document("definitions", b"text").unwrap();
-    let error = writer.document("definitions", b"text").unwrap_err();
+    let document = |writer: SnapshotWriter| writer.document("definitions".to_owned(), b"text".to_vec());
+    let writer = document(workshop.begin(options()).await.unwrap()).await.unwrap();
+    let error = document(writer).await.err().unwrap();
     assert!(matches!(error, VaultError::NameTaken { .. }), "{error:?}");
     let long = "t".repeat(1025);
     for options in [
@@ -169,8 +171,7 @@ async fn a_folder_is_restored_below_the_target_whatever_its_name() {
     for stream in &streams {
         assert_eq!(check_name(&stream.name), Ok(()));
         let to = above.make_below(&stream.name).unwrap();
-        let cancel = tokio_util::sync::CancellationToken::new();
-        let restored = snapshot.restore(stream.index, to, &silent(), &cancel).await.unwrap();
+        let restored = snapshot.restore(stream.index, to, &context()).await.unwrap();
         assert!(restored.damaged.is_empty() && restored.unfinished.is_empty(), "{restored:?}");
         let file = format!("target/{}/file-{}", stream.name, stream.index);
         assert!(home.path().join(&file).is_file(), "{file:?}");

@@ -7,11 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_core::clock::SystemClock;
-use lifeboat_core::random::OsEntropy;
-use lifeboat_testkit::FaultStore;
-pub(super) use lifeboat_testkit::{noise, silent};
-use tokio_util::sync::CancellationToken;
+pub(super) use lifeboat_testkit::noise;
+use lifeboat_testkit::{FaultStore, context};
 
 use crate::backup::pipeline::PackSizes;
 use crate::backup::writer::{Committed, SnapshotOptions, SnapshotWriter, Stream, StreamOutcome};
@@ -74,8 +71,7 @@ impl Workshop {
             floor: Floor::default(),
         };
         let faults = FaultStore::new();
-        let made =
-            Repository::create(faults.open(), new, &SystemClock, &OsEntropy, |_| Ok(())).await.unwrap();
+        let made = Repository::create(faults.open(), new, &context(), |_| Ok(())).await.unwrap();
         let identity = Identity::parse(made.recovery_keys[0].as_bytes()).unwrap();
         let recovery = RecoveryKey { repository: Some(made.writer_key.repository), location: None, identity };
         Self { faults, writer: Arc::new(made.writer_key), recovery }
@@ -87,7 +83,7 @@ impl Workshop {
 
     pub(super) async fn begin(&self, options: SnapshotOptions) -> Result<SnapshotWriter, VaultError> {
         let (repository, key) = (self.repository().await, Arc::clone(&self.writer));
-        SnapshotWriter::begin(repository, key, options, &SystemClock, &OsEntropy, &silent()).await
+        SnapshotWriter::begin(repository, key, options, &context()).await
     }
 
     /// Takes a snapshot like the product.
@@ -96,18 +92,16 @@ impl Workshop {
         streams: Vec<Given>,
     ) -> Result<(Committed, Vec<StreamOutcome>), VaultError> {
         let mut writer = self.begin(options()).await?;
-        let capture = move || {
-            let mut outcomes = Vec::new();
-            for Given { kind, name, source } in streams {
-                let cache_key = format!("{kind} {name}");
-                let stream = Stream { kind, name, consistency: Consistency::None, cache_key, source };
-                outcomes.push(writer.capture(stream, &silent(), &CancellationToken::new())?);
-            }
-            writer.document("definitions", b"what ran")?;
-            Ok::<_, VaultError>((writer, outcomes))
-        };
-        let (writer, outcomes) = tokio::task::spawn_blocking(capture).await.unwrap()?;
-        Ok((writer.commit(&silent()).await?, outcomes))
+        let mut outcomes = Vec::new();
+        for Given { kind, name, source } in streams {
+            let cache_key = format!("{kind} {name}");
+            let stream = Stream { kind, name, consistency: Consistency::None, cache_key, source };
+            let outcome;
+            (writer, outcome) = writer.capture(stream).await?;
+            outcomes.push(outcome);
+        }
+        let writer = writer.document("definitions".to_owned(), b"what ran".to_vec()).await?;
+        Ok((writer.commit().await?, outcomes))
     }
 
     /// Commits a snapshot whose part is that of the snapshot `from`, with changes. Returns its sequence.
@@ -147,7 +141,7 @@ impl Workshop {
 
     pub(super) async fn restore(&self, sequence: u64, to: &Path) -> Result<Restored, VaultError> {
         let to = TargetFolder::take(to).unwrap();
-        self.open(sequence).await.restore(0, to, &silent(), &CancellationToken::new()).await
+        self.open(sequence).await.restore(0, to, &context()).await
     }
 
     /// The objects below a folder of the repository.
