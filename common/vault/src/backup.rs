@@ -7,6 +7,7 @@ pub(crate) mod file_cache;
 pub(crate) mod keeping;
 pub(crate) mod pipeline;
 pub(crate) mod register;
+mod rescue;
 pub(crate) mod run_end;
 pub(crate) mod spool;
 pub(crate) mod writer;

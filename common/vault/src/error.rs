@@ -233,12 +233,12 @@ pub enum VaultError {
         /// The number of the roster.
         number: u64,
     },
-    /// Someone else changed the roster while a prune ran.
+    /// While a prune ran, a newer roster removed its key or changed the retention floor, or cannot be read.
     #[error(
-        "roster {number} was stored while the prune ran, and may have removed its key or asked to keep more: nothing \
-         more is deleted"
+        "roster {number} was stored while the prune ran: it has removed this key or changed the retention floor, or it \
+         cannot be read, so nothing more is deleted"
     )]
-    PrunedByOlderRoster {
+    RosterReplaced {
         /// The number of the new roster.
         number: u64,
     },

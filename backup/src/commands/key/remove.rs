@@ -31,7 +31,9 @@ pub(super) async fn remove(args: RemoveArgs, ui: &Ui) -> Result<(), Failure> {
         Removed::Writer(id, _) => of_writer(&restorer, id, args.last).await?,
         Removed::Recipient(id) => of_recipient(&restorer, &id),
         Removed::Keeper(id) => {
-            format!("this removes keeper {id}: what it asks to forget or marks for deletion no longer counts")
+            format!(
+                "this removes keeper {id}: nothing more is forgotten or deleted because it asked for that"
+            )
         }
     };
     // A script names the key on purpose; a person may have mistyped it.

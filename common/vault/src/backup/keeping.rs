@@ -5,20 +5,19 @@
 //! sleeps between this check and its manifest may outlast even that, so a run whose manifest was stored long after its
 //! part checks again. All times are the storage's.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::Progress;
-use lifeboat_store::StoreError;
 
 use crate::backup::contents_cache::ContentsCache;
+use crate::backup::rescue::{Trailers, by_trust};
 use crate::error::{ObjectError, VaultError};
+use crate::format::authority::Word;
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
-use crate::format::index::{FramePlace, ListedPlaces};
 use crate::format::pack::WrappedRunKey;
 use crate::format::roster::Head;
 use crate::format::{index, layout};
@@ -110,9 +109,12 @@ impl Keeping<'_> {
             self.needed.keys().chain([&self.run]).map(|run| layout::run(group.id, *run)).collect();
         // Condemnations first: a prune deletes what they name before it deletes them.
         let is_needed = |key: &str| key == part || runs.contains(key);
-        let (condemned, _) = self.repository.condemnations(&group, is_needed).await?;
+        let (condemned, _) = self.repository.condemnations(&group, Word::CondemnedToRuns, is_needed).await?;
         self.repository.store.entry(&part).await?.ok_or_else(|| gone(part.clone()))?;
-        let listed = self.repository.objects_below(&layout::runs(group.id)).await?;
+        let (listed, gap) = self.repository.objects_and_gap(&layout::runs(group.id)).await?;
+        if let Some(gap) = gap {
+            return Err(gap.into());
+        }
         let listed: HashSet<String> = listed.into_iter().map(|entry| entry.key).collect();
         if let Some(missing) = runs.iter().find(|run| !listed.contains(*run)) {
             return Err(gone(missing.clone()));
@@ -145,10 +147,12 @@ impl Keeping<'_> {
                 continue;
             }
             let is_wanted = |ordinal| endangered.contains(&run.frame(ordinal));
-            let of_run = self.repository.places(&group, *run, is_wanted).await?;
+            let of_run = self.repository.stated_places(&group, *run, is_wanted).await?;
+            let registrant = self.registrant(&group, *run).await?;
             for name in &endangered {
-                let places = of_run.get(name).map_or(&[][..], Vec::as_slice);
-                let whole = self.whole_places(&group, *name, places, &mut trailers).await?;
+                let stated = of_run.get(name).map_or(&[][..], Vec::as_slice);
+                let by_trust = by_trust(stated, |signer| self.trust(signer, registrant));
+                let whole = self.whole_places(&group, *name, by_trust, &mut trailers).await?;
                 if whole.is_empty() {
                     return Err(gone(format!("frame {} of run {}", name.ordinal, name.run)));
                 }
@@ -161,36 +165,7 @@ impl Keeping<'_> {
         let packs = moved.map_err(|error| gone(error.to_string()))?;
         self.repository.write_locations(&group, self.key.pen(), &index::locations_of(&packs)).await
     }
-
-    /// The places at which the frame is stored whole by the packs' own trailers. If signers state different hashes, only
-    /// a holder of the run's key can tell which is true, so there is one place for each.
-    async fn whole_places(
-        &self,
-        group: &GroupView,
-        name: FrameName,
-        places: &[FramePlace],
-        trailers: &mut Trailers,
-    ) -> Result<Vec<FramePlace>, StoreError> {
-        let mut whole: Vec<FramePlace> = Vec::new();
-        for place in places {
-            if whole.iter().any(|known| known.frame.hash == place.frame.hash) {
-                continue;
-            }
-            if let Entry::Vacant(unread) = trailers.entry(place.pack) {
-                let facts = self.repository.pack_facts(group, &place.pack, place.size).await?;
-                unread.insert(facts.ok().map(|facts| ListedPlaces::new(&facts.frames)));
-            }
-            let is_listed = trailers[&place.pack].as_ref().is_some_and(|it| it.has(name, &place.frame));
-            if is_listed && self.repository.frame_at(group.id, place).await?.is_ok() {
-                whole.push(*place);
-            }
-        }
-        Ok(whole)
-    }
 }
-
-/// What the trailers of packs list; `None` for a pack whose header or trailer cannot be read.
-type Trailers = HashMap<Sha256Digest, Option<ListedPlaces>>;
 
 /// Whether a run took so long that a prune may have considered it dead before its part was stored.
 pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bool {

@@ -49,7 +49,7 @@ impl Fault for VaultError {
             | Self::NotWhole { .. }
             | Self::TooMuchToList { .. }
             | Self::RosterChanged { .. }
-            | Self::PrunedByOlderRoster { .. }
+            | Self::RosterReplaced { .. }
             | Self::Object(_)
             | Self::Unreadable { .. }
             | Self::Target { .. }
@@ -130,7 +130,7 @@ impl Fault for VaultError {
             }
             Self::AmbiguousMember { .. } => "give more digits of the id".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
-            Self::RosterChanged { .. } | Self::PrunedByOlderRoster { .. } => {
+            Self::RosterChanged { .. } | Self::RosterReplaced { .. } => {
                 "look at `lifeboat-backup key list`, then run again".to_owned()
             }
             Self::NoSuchSnapshot { .. } => {

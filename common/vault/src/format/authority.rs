@@ -95,7 +95,7 @@ pub(crate) enum Belief {
     /// The object is believed.
     Yes,
     /// Only if the object was signed before its signer was removed: a manifest that counts names it (a writer's), or
-    /// the roster does (a keeper's).
+    /// the roster does (a keeper's), or it was stored before the roster in force (a keeper's condemnation).
     IfFromBefore,
     /// The object does not count.
     No,
@@ -119,7 +119,8 @@ pub(crate) fn belief(word: Word, signer: Signer, standing: Standing) -> Belief {
         (Word::ChunksToReference, RemovedWriter) | (Word::ChunksToKeep, RemovedWriter | RemovedKeeper) => {
             Belief::IfFromBefore
         }
-        (Word::CondemnedToRuns, _) => yes(matches!(standing, Keeper | RemovedKeeper | Root)),
+        (Word::CondemnedToRuns, RemovedKeeper) => Belief::IfFromBefore,
+        (Word::CondemnedToRuns, _) => yes(matches!(standing, Keeper | Root)),
         (Word::CondemnedToPrune | Word::LostToPrune, _) => yes(matches!(standing, Keeper | Root)),
         (Word::LostToRestore { writer }, Writer | RemovedWriter) => yes(is(writer)),
         (Word::LostToRestore { .. }, _) => yes(matches!(standing, Keeper | Root)),

@@ -80,10 +80,10 @@ pub fn contents(cbor: &[u8]) -> bool {
 pub fn locations(cbor: &[u8]) -> bool {
     let Some(locations) = body::<Locations>(cbor) else { return false };
     let mut collected = Collector::new(|_| true);
-    collected.add(Signer::Root, &locations);
-    for (name, places) in collected.places {
+    collected.add(Signer::Root, 64, &locations);
+    for (name, places) in collected.stated {
         assert!(name.run == locations.run && name.ordinal < MAX_FRAMES && !places.is_empty());
-        for place in places {
+        for (_, place) in places {
             assert!(place.frame.offset + u64::from(place.frame.length) <= place.size);
             let _ = place.check(b"another frame");
         }

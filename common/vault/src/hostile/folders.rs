@@ -13,7 +13,7 @@ use crate::error::{ObjectError, VaultError};
 use crate::format::condemnation::GRACE_DAYS;
 use crate::format::floor::Floor;
 use crate::format::layout;
-use crate::ids::{GroupId, Signer};
+use crate::ids::{GroupId, Signer, WriterId};
 use crate::keys::keeper_key::KeeperKey;
 use crate::maintenance::check::{CheckOptions, Findings, Maintenance, ReadData, Shard};
 use crate::maintenance::repair::RepairOptions;
@@ -25,18 +25,26 @@ use crate::repository::pins::PinFile;
 struct InFolder {
     crafted: Crafted,
     keeper: KeeperKey,
+    /// Another host of the group, whose snapshots the first one has seen.
+    neighbour: WriterId,
     home: tempfile::TempDir,
 }
 
 impl InFolder {
-    /// With one snapshot that counts and one that was forgotten and condemned, a loss and a request.
+    /// With a snapshot that counts, one that was forgotten and swept, one that is condemned, a loss, and requests.
     async fn new() -> Self {
         let crafted = Crafted::with_floor(Floor { days: 0, snapshots: 1 }).await;
-        let keeper = crafted.add_keeper().await;
+        let (keeper, neighbour) = (crafted.add_keeper().await, crafted.add_neighbour().await);
+        crafted.back_up(&neighbour, &files(7)).await.unwrap();
         let first = crafted.back_up(&crafted.writer, &files(0)).await.unwrap();
         crafted.pass(1);
-        crafted.back_up(&crafted.writer, &files(1)).await.unwrap();
+        let second = crafted.back_up(&crafted.writer, &files(1)).await.unwrap();
         crafted.ask(keeper_pen(&keeper), crafted.writer.writer, 0, Some(first));
+        // The forgotten snapshot is swept, and another one condemned.
+        crafted.prune(&keeper, GRACE_DAYS).await.unwrap();
+        crafted.pass(9);
+        crafted.back_up(&crafted.writer, &files(2)).await.unwrap();
+        crafted.ask(keeper_pen(&keeper), crafted.writer.writer, 1, Some(second));
         crafted.prune(&keeper, GRACE_DAYS).await.unwrap();
         let packs = crafted.faults.open().list("packs").await.unwrap();
         let newest = packs.into_iter().max_by_key(|entry| entry.modified).unwrap();
@@ -46,7 +54,7 @@ impl InFolder {
         assert!(repaired.marked_frames > 0);
         let home = tempfile::tempdir().unwrap();
         crafted.write_to(&home.path().join("store"));
-        Self { crafted, keeper, home }
+        Self { crafted, keeper, neighbour: neighbour.writer, home }
     }
 
     fn group(&self) -> GroupId {
@@ -92,7 +100,7 @@ impl InFolder {
     }
 
     async fn run(&self) -> Result<(), VaultError> {
-        back_up(self.open().await?, &self.crafted.writer, &files(2), &context()).await.map(|_| ())
+        back_up(self.open().await?, &self.crafted.writer, &files(3), &context()).await.map(|_| ())
     }
 
     async fn check(&self, session: Session) -> Result<Findings, VaultError> {
@@ -128,19 +136,26 @@ async fn a_run_that_cannot_see_what_it_must_not_refer_to_ends() {
         assert_eq!(*told, place);
         it.show(&place);
     }
-    // What concerns another group stops nobody.
+    // What concerns another group, or a verifier, stops nobody.
     let other = format!("{of_keeper}/{}", GroupId::from_bytes([9; 16]));
-    it.hide(&other);
-    it.run().await.unwrap();
+    let countersignatures = format!("{}.sig", layout::snapshot(it.crafted.writer.writer, 2));
+    for place in [other, countersignatures] {
+        it.hide(&place);
+        it.run().await.unwrap_or_else(|error| panic!("{place}: {error}"));
+        it.show(&place);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_folder_hides_is_called_unread_and_not_missing() {
     let it = InFolder::new().await;
-    let (group, writer) = (it.group(), it.crafted.writer.writer);
+    let (group, writer, neighbour) = (it.group(), it.crafted.writer.writer, it.neighbour);
     let damage = |findings: &Findings| -> Vec<(String, String)> {
         findings.damage.iter().map(|damage| (damage.key.clone(), damage.reason.clone())).collect()
     };
+    let stored = it.crafted.faults.contents().into_keys();
+    let packs: Vec<String> = stored.filter(|key| key.starts_with("packs/")).collect();
+    let folders_of_packs = packs.iter().map(|pack| pack.rsplit_once('/').unwrap().0.to_owned());
     let known = damage(&it.check(it.as_keeper().await).await.unwrap());
     for place in [
         layout::MARKER.to_owned(),
@@ -149,7 +164,6 @@ async fn what_a_folder_hides_is_called_unread_and_not_missing() {
         it.first_below("keys"),
         layout::packs(group),
         "packs".to_owned(),
-        it.first_below("packs"),
         layout::parts(group),
         it.first_below(&layout::parts(group)),
         layout::locations_of(group),
@@ -161,9 +175,14 @@ async fn what_a_folder_hides_is_called_unread_and_not_missing() {
         "runs".to_owned(),
         layout::losses(group),
         layout::snapshots_of(writer),
-        layout::snapshot(writer, 1),
+        layout::snapshot(writer, 2),
         layout::forget_of(writer),
-    ] {
+        layout::snapshots_of(neighbour),
+    ]
+    .into_iter()
+    .chain(folders_of_packs)
+    .chain(packs.clone())
+    {
         let session = it.as_keeper().await;
         it.hide(&place);
         let findings = it.check(session).await.unwrap_or_else(|error| panic!("{place}: {error}"));

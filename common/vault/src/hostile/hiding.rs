@@ -8,13 +8,15 @@ use lifeboat_testkit::fault_store::{Fault, Gate, Operation, Rule};
 
 use super::claims::{Scene, What, Who, attack, remove, scene};
 use super::crafted::keeper_pen;
-use super::{back_up, files, located, noise};
+use super::{Member, back_up, files, located, noise};
 use crate::format::condemnation::GRACE_DAYS;
 use crate::format::frame::PackKind;
 use crate::format::index::{FrameLocation, FramePlace};
 use crate::format::layout;
-use crate::format::pack::{PackBuilder, TrailerFrame};
+use crate::format::pack::{PackBuilder, TrailerFrame, WrappedRunKey};
+use crate::ids::{RunId, Signer};
 use crate::maintenance::repair::RepairOptions;
+use crate::repository::locate::PLACES_OF_A_MEMBER;
 
 /// How the claims of the hosts themselves stop counting.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,56 +122,96 @@ async fn a_true_copy_of_another_host_replaces_nothing() {
     }
 }
 
-/// A neighbour states newer places, in a sound pack of its own, for frames that a prune condemns under a run: the run
-/// cannot tell which places are true, and rescues both.
+/// A neighbour states newer places, in a sound pack of its own and with a wrong size in the host's, for frames that a prune
+/// condemns under a run: the run goes by the word of the host that registered their run. If the registrations are lost, it
+/// keeps one copy for each signer.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
-async fn a_false_place_of_a_neighbour_is_not_all_that_a_run_rescues() {
-    let scene = scene(Who::Neighbour).await;
-    let Scene { crafted, keeper, member, .. } = &scene;
-    let writer = &crafted.writer;
-    // Several whole frames that only the snapshot with number 2 needs.
-    let captured = BTreeMap::from([("large".to_owned(), noise(50, 4_000_000))]);
-    let forgotten = crafted.back_up(writer, &captured).await.unwrap();
-    crafted.back_up(writer, &files(3)).await.unwrap();
-    crafted.pass(31);
-    let gate = Gate::new();
-    crafted.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
-    let meanwhile = async {
-        gate.arrivals(1).await;
-        crafted.ask(keeper_pen(keeper), writer.writer, 2, Some(forgotten));
-        crafted.prune(keeper, GRACE_DAYS).await.unwrap();
-        let condemned = crafted.open().await.excluded(&member.view).await.unwrap().packs;
-        crafted.pass(1);
-        let frames = member.frames(crafted).await;
-        let (id, group) = (&member.repository, member.view.id);
-        let mut pack = PackBuilder::new(id, group, PackKind::Data, Vec::new(), 1000);
-        for (run, frames) in &frames {
-            for FrameLocation { ordinal, length, chunk_bytes, .. } in frames.iter().copied() {
-                let sealed = noise(99, length as usize);
-                let (offset, hash, chunks) = (0, Sha256Digest::of(&sealed), Vec::new());
-                let frame = TrailerFrame { run: *run, ordinal, offset, length, hash, chunks, chunk_bytes };
-                pack.push_sealed(&frame, &sealed);
+async fn false_places_of_a_neighbour_are_not_all_that_a_run_rescues() {
+    for is_registered in [true, false] {
+        let scene = scene(Who::Neighbour).await;
+        let Scene { crafted, keeper, member, neighbour, .. } = &scene;
+        let (writer, other) = (&crafted.writer, crafted.add_neighbour().await);
+        // Several whole frames that only the snapshot with number 2 needs.
+        let captured = BTreeMap::from([("large".to_owned(), noise(50, 4_000_000))]);
+        let forgotten = crafted.back_up(writer, &captured).await.unwrap();
+        crafted.back_up(writer, &files(3)).await.unwrap();
+        crafted.pass(31);
+        let ended = below(&scene, &layout::runs(member.view.id));
+        let gate = Gate::new();
+        crafted.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::Put).below("parts/"));
+        let meanwhile = async {
+            gate.arrivals(1).await;
+            crafted.ask(keeper_pen(keeper), writer.writer, 2, Some(forgotten));
+            crafted.prune(keeper, GRACE_DAYS).await.unwrap();
+            let repository = crafted.open().await;
+            let condemned = repository.excluded(&member.view).await.unwrap().packs;
+            crafted.pass(1);
+            let (id, group) = (&member.repository, member.view.id);
+            let other = Member::writer(&other).for_group(&member.view);
+            let frames = member.frames(crafted).await;
+            let runs: Vec<_> = frames.keys().copied().collect();
+            for run in &runs {
+                let places = repository.places(&member.view, *run, |_| true).await.unwrap();
+                for FramePlace { pack, size, frame } in places.into_values().flatten() {
+                    other.say_where(crafted, &located(*run, (pack, size + 1), vec![frame]));
+                }
+                if !is_registered && ended.contains(&layout::run(group, *run)) {
+                    crafted.faults.take_away(&layout::run(group, *run));
+                }
+            }
+            // More than readers remember of one signer.
+            for copy in 0..5 {
+                // Their headers name a key of the neighbour's own for each run.
+                let wrapped = neighbour.data_recipient.wrap(&[7; 32]).unwrap();
+                let key = |run: &RunId| WrappedRunKey { run: *run, wrapped: wrapped.clone().into() };
+                let keys = runs.iter().map(key).collect();
+                let mut pack = PackBuilder::new(id, group, PackKind::Data, keys, 1000);
+                for (run, frames) in &frames {
+                    for FrameLocation { ordinal, length, chunk_bytes, .. } in frames.iter().copied() {
+                        let sealed = noise(99 + copy, length as usize);
+                        let (offset, hash, chunks) = (0, Sha256Digest::of(&sealed), Vec::new());
+                        let frame =
+                            TrailerFrame { run: *run, ordinal, offset, length, hash, chunks, chunk_bytes };
+                        pack.push_sealed(&frame, &sealed);
+                    }
+                }
+                let pack = pack.finish(&member.view.index_key, id, group);
+                let stored = member.store_pack(crafted, pack.bytes);
+                for run in &runs {
+                    let of_run =
+                        pack.frames.iter().filter(|frame| frame.run == *run).map(FrameLocation::from);
+                    member.say_where(crafted, &located(*run, stored, of_run.collect()));
+                }
+            }
+            gate.open();
+            condemned
+        };
+        let context = crafted.context();
+        let running = back_up(crafted.open().await, writer, &captured, &context);
+        let (done, condemned) = tokio::join!(running, meanwhile);
+        crafted.faults.clear_script();
+        let rescued = BTreeMap::from([(done.unwrap().id.unwrap(), captured.clone())]);
+        let mut copies: BTreeMap<(RunId, u32), usize> = BTreeMap::new();
+        for entry in crafted.faults.open().list(&layout::locations_of(member.view.id)).await.unwrap() {
+            let run: RunId = entry.key.split('/').nth(2).unwrap().parse().unwrap();
+            let repository = crafted.open().await;
+            let read = repository.locations_object(&member.view, run, &entry.key).await.unwrap().unwrap();
+            if read.0 == Signer::Writer(writer.writer) {
+                read.1
+                    .places()
+                    .for_each(|(name, _)| *copies.entry((name.run, name.ordinal)).or_default() += 1);
             }
         }
-        let pack = pack.finish(&member.view.index_key, id, group);
-        let stored = member.store_pack(crafted, pack.bytes);
-        for run in frames.into_keys() {
-            let of_run = pack.frames.iter().filter(|frame| frame.run == run).map(FrameLocation::from);
-            member.say_where(crafted, &located(run, stored, of_run.collect()));
+        // Its own first place, and what it rescued.
+        let most = copies.into_values().max().unwrap();
+        assert!(most <= if is_registered { 2 } else { 1 + PLACES_OF_A_MEMBER }, "{most} places");
+        crafted.assert_all_come_back(&rescued, "while the condemned packs are there").await;
+        // As a prune without a grace does.
+        assert!(!condemned.is_empty());
+        for pack in condemned {
+            crafted.faults.take_away(&layout::pack(member.view.id, &pack));
         }
-        gate.open();
-        condemned
-    };
-    let context = crafted.context();
-    let running = back_up(crafted.open().await, writer, &captured, &context);
-    let (done, condemned) = tokio::join!(running, meanwhile);
-    crafted.faults.clear_script();
-    // As a prune without a grace does.
-    assert!(!condemned.is_empty());
-    for pack in condemned {
-        crafted.faults.take_away(&layout::pack(member.view.id, &pack));
+        crafted.assert_all_come_back(&rescued, "after the prune").await;
     }
-    let rescued = BTreeMap::from([(done.unwrap().id.unwrap(), captured.clone())]);
-    crafted.assert_all_come_back(&rescued, "after the prune").await;
 }

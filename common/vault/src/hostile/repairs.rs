@@ -7,10 +7,11 @@ use super::claims::{self, Who};
 use super::located;
 use crate::format::authority::Word;
 use crate::format::frame::PackKind;
-use crate::format::index::FrameLocation;
+use crate::format::index::{Contents, FrameContents, FrameLocation, RunContents};
 use crate::format::layout;
 use crate::format::pack::{PackBuilder, TrailerFrame, WrappedRunKey};
-use crate::ids::Signer;
+use crate::format::seal::{Purpose, SealKey};
+use crate::ids::{ChunkId, Signer};
 use crate::maintenance::check::Maintenance;
 use crate::maintenance::repair::RepairOptions;
 
@@ -138,4 +139,48 @@ async fn a_repair_keeps_the_keys_in_the_headers_of_the_packs_that_it_replaces() 
         maintenance.repair(RepairOptions::default()).await.unwrap();
         crafted.assert_all_come_back(committed, &format!("attacked: {is_attacked}")).await;
     }
+}
+
+/// The locations and registrations are lost. A neighbour's pack lists the frames under a key of its own, which it names in
+/// the header and commits to: a repair with a recovery key leaves out no true place for that.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "an attack: scripts/test runs it"]
+async fn a_false_key_in_a_header_makes_no_repair_leave_out_true_places() {
+    let scene = claims::scene(Who::Neighbour).await;
+    let claims::Scene { crafted, committed, member, neighbour, .. } = &scene;
+    let (id, group) = (&member.repository, member.view.id);
+    let frames = member.frames(crafted).await;
+    let key = [7; 32];
+    let wrapped = neighbour.data_recipient.wrap(&key).unwrap();
+    let keys =
+        frames.keys().map(|run| WrappedRunKey { run: *run, wrapped: wrapped.clone().into() }).collect();
+    let mut pack = PackBuilder::new(id, group, PackKind::Data, keys, 1000);
+    let mut runs = Vec::new();
+    for (run, frames) in &frames {
+        let mut listed = Vec::new();
+        for FrameLocation { ordinal, .. } in frames.iter().copied() {
+            let sealed = vec![9; 200];
+            let (offset, hash, chunks) = (0, Sha256Digest::of(&sealed), vec![ChunkId([5; 32])]);
+            let frame =
+                TrailerFrame { run: *run, ordinal, offset, length: 200, hash, chunks, chunk_bytes: 1 };
+            pack.push_sealed(&frame, &sealed);
+            listed.push(FrameContents { ordinal, chunks: vec![ChunkId([5; 32])] });
+        }
+        let commitment = SealKey::from_bytes(&key).commitment();
+        runs.push(RunContents { run: *run, frames: listed, commitment });
+    }
+    let pack = pack.finish(&member.view.index_key, id, group);
+    member.store_pack(crafted, pack.bytes);
+    let signed = member.sign(Purpose::Contents, &Contents { runs });
+    crafted.faults.plant(&layout::contents_object(group, &Sha256Digest::of(&signed)), signed);
+    let lost = [layout::locations_of(group), layout::runs(group)];
+    for key in crafted.faults.contents().into_keys() {
+        if lost.iter().any(|folder| key.starts_with(folder)) {
+            crafted.faults.take_away(&key);
+        }
+    }
+    let maintenance = crafted.maintenance().await;
+    let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
+    assert_eq!(repaired.marked_frames, 0, "whole frames are marked as lost");
+    crafted.assert_all_come_back(committed, "after the repair").await;
 }

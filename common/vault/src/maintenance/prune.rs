@@ -25,12 +25,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Context;
+use lifeboat_core::clock::Clock;
 use lifeboat_core::progress::{Progress, Unit};
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
-use self::sweep::{Condemning, Unneeded, is_due, to_delete, to_lift, to_lift_of_removed};
+use self::sweep::{Condemning, Unneeded, is_due, is_useless_of_removed, to_delete, to_lift};
 use crate::error::VaultError;
+use crate::format::authority::Word;
 use crate::format::condemnation::{Condemnation, GRACE};
 use crate::format::layout;
 use crate::format::signed::Pen;
@@ -164,7 +166,16 @@ pub async fn prune(
             continue;
         }
         progress.phase("working out what is needed", Unit::Items, None);
-        let round = Round { repository, group, pen, options, now, listing: &listing, progress };
+        let round = Round {
+            repository,
+            group,
+            pen,
+            options,
+            now,
+            listing: &listing,
+            progress,
+            clock: &*context.clock,
+        };
         let outcome =
             match GroupPlan::work_out(session, group, &history, &listing, now, options.grace, progress).await
             {
@@ -179,7 +190,7 @@ pub async fn prune(
             // Unreachable storage, a new roster or an interruption concerns no group in particular.
             Err(
                 error @ (VaultError::Store(_)
-                | VaultError::PrunedByOlderRoster { .. }
+                | VaultError::RosterReplaced { .. }
                 | VaultError::Interrupted
                 | VaultError::Internal(_)),
             ) => {
@@ -216,6 +227,8 @@ fn see_that_any_group_is_whole(session: &Session, history: &History) -> Result<(
 
 /// After this many deletions, a prune looks whether its roster is still in force.
 const DELETIONS_BY_ONE_ROSTER: usize = 256;
+/// So it does after this long.
+const LONGEST_TRUST: SignedDuration = SignedDuration::from_mins(1);
 
 /// After this many objects that cannot be deleted, no others are tried.
 const MOST_UNDELETED: usize = 16;
@@ -229,6 +242,7 @@ struct Round<'a> {
     now: Timestamp,
     listing: &'a Listing,
     progress: &'a dyn Progress,
+    clock: &'a dyn Clock,
 }
 
 impl Round<'_> {
@@ -247,17 +261,16 @@ impl Round<'_> {
             return Ok(());
         }
         self.write_what_replaces(&mut plan).await?;
+        let is_there = |key: &str| self.listing.contains_key(key);
         let (found, unusable) =
-            self.repository.condemnations(self.group, |key| self.listing.contains_key(key)).await?;
+            self.repository.condemnations(self.group, Word::CondemnedToPrune, is_there).await?;
         pruned.warnings.extend(unusable.iter().map(ToString::to_string));
-        let (found, of_removed): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|found| self.repository.counts_for_prunes(self.group.id, found));
         let standing = self.condemn(&plan, found).await?;
         let (now, grace) = (self.now, self.options.grace);
         let deletable = plan.dead.difference(&plan.evidence);
         let due = to_delete(&standing, deletable.filter(|key| self.listing.contains_key(*key)), now, grace);
         self.sweep(&due, pruned).await?;
-        self.lift(&standing, &of_removed).await?;
+        self.lift(&standing, pruned).await?;
         let due: HashSet<&String> = due.into_iter().collect();
         let left: BTreeSet<String> = plan.dead.iter().filter(|key| !due.contains(key)).cloned().collect();
         pruned.condemned_objects += left.len() as u64;
@@ -311,16 +324,21 @@ impl Round<'_> {
         let key = self.repository.store_signed(self.group, self.pen, &body).await?.name;
         let entry = self.repository.store.entry(&key).await?;
         let stored = entry.map_or(self.now, |entry| entry.modified);
-        Ok(FoundCondemnation { key, signer: self.pen.signer, stored, body })
+        Ok(FoundCondemnation { key, stored, body })
     }
 
     /// Deletes objects, in this order.
     async fn sweep(&self, objects: &[&String], pruned: &mut Pruned) -> Result<(), VaultError> {
         self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
         let (mut deleted, mut undeleted) = (0_u64, Vec::new());
+        let mut looked: Option<Timestamp> = None;
         for (number, key) in objects.iter().enumerate() {
-            if number % DELETIONS_BY_ONE_ROSTER == 0 {
-                self.repository.see_that_the_roster_is_the_newest().await?;
+            // A machine that slept meanwhile looks again.
+            let now = self.clock.now();
+            let is_recent = looked.is_some_and(|at| now.duration_since(at).abs() < LONGEST_TRUST);
+            if number % DELETIONS_BY_ONE_ROSTER == 0 || !is_recent {
+                self.repository.see_that_a_prune_may_go_on(self.pen.signer).await?;
+                looked = Some(now);
             }
             match self.repository.store.delete(key).await {
                 Ok(()) => {
@@ -352,17 +370,24 @@ impl Round<'_> {
         }
     }
 
-    /// Deletes the condemnations that have become useless, and those of `removed` keepers.
-    async fn lift(
-        &self,
-        standing: &[FoundCondemnation],
-        of_removed: &[FoundCondemnation],
-    ) -> Result<(), VaultError> {
-        let roster = self.listing.get(&layout::roster(self.repository.roster.number()));
-        let removed_since = roster.map_or(self.now, |roster| roster.modified);
-        let of_removed = to_lift_of_removed(of_removed, removed_since, self.now);
-        for served in to_lift(standing, self.now, self.options.grace).chain(of_removed) {
+    /// Deletes the condemnations that have become useless.
+    async fn lift(&self, standing: &[FoundCondemnation], pruned: &mut Pruned) -> Result<(), VaultError> {
+        for served in to_lift(standing, self.now, self.options.grace) {
             self.repository.store.delete(&served.key).await?;
+        }
+        let roster = self.listing.get(&layout::roster(self.repository.roster.number()));
+        let removed = roster.map_or(self.now, |roster| roster.modified);
+        let of_removed = below(self.listing, layout::CONDEMNED)
+            .filter(|(key, _)| self.repository.is_condemned_by_removed(key, self.group.id))
+            .filter(|(_, entry)| is_useless_of_removed(entry.modified, removed, self.now));
+        for (key, _) in of_removed {
+            match self.repository.store.delete(key).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error @ (StoreError::NotAnObject { .. } | StoreError::Denied { .. })) => {
+                    pruned.warnings.push(format!("`{key}`, by a keeper that was removed, stays: {error}"));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

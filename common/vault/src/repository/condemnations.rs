@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::{PassedOver, StoreError};
+use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use crate::error::{ObjectError, VaultError};
 use crate::format::authority::Word;
@@ -24,7 +24,6 @@ const LISTINGS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct FoundCondemnation {
     pub(crate) key: String,
-    pub(crate) signer: Signer,
     /// When it was stored, by the storage's clock.
     pub(crate) stored: jiff::Timestamp,
     pub(crate) body: Condemnation,
@@ -43,17 +42,18 @@ pub(crate) struct Excluded {
 }
 
 impl Repository {
-    /// Reads the condemnations of a group by those who may condemn today or could before they were removed, with the
-    /// names only of those objects that are `there`: the others need no further work. One that is damaged, out of reach
-    /// or by an unauthorised signer is returned as an error beside them.
+    /// Reads the condemnations of a group that count for `word`, with the names only of those objects that are `there`:
+    /// the others need no further work. One that is damaged, out of reach or by an unauthorised signer is returned as an
+    /// error beside them.
     pub(crate) async fn condemnations(
         &self,
         group: &GroupView,
+        word: Word,
         there: impl Fn(&str) -> bool,
     ) -> Result<(Vec<FoundCondemnation>, Vec<ObjectError>), StoreError> {
         let mut found = Vec::new();
         let unusable = self
-            .each_condemnation(group, |mut condemnation| {
+            .each_condemnation(group, word, |mut condemnation| {
                 condemnation.body.objects.retain(|name| there(name));
                 condemnation.body.objects.shrink_to_fit();
                 found.push(condemnation);
@@ -62,17 +62,36 @@ impl Repository {
         Ok((found, unusable))
     }
 
-    /// Passes them on one by one, and what cannot be used at the end.
+    /// Whether an object is in the folder of a removed keeper's condemnations of a group.
+    pub(crate) fn is_condemned_by_removed(&self, key: &str, group: GroupId) -> bool {
+        let removed = self.roster.keepers.iter().filter(|keeper| keeper.removed.is_some());
+        removed.into_iter().any(|keeper| is_in_folder_of(key, Signer::Keeper(keeper.id), group))
+    }
+
+    /// Passes them on one by one, and what cannot be used at the end. Of removed keepers, runs heed what was stored before
+    /// the roster in force, and prunes nothing: a prune that such a keeper began looks for a newer roster before it
+    /// deletes, so it deletes nothing by what it condemned later.
     async fn each_condemnation(
         &self,
         group: &GroupView,
+        word: Word,
         mut each: impl FnMut(FoundCondemnation),
     ) -> Result<Vec<ObjectError>, StoreError> {
         let of = group.id.to_string();
         // Below a folder for each signer is one for each group.
         let group_in = |key: &str| key.split('/').nth(2).map(str::to_owned);
+        let is_any_removed = self.roster.keepers.iter().any(|keeper| keeper.removed.is_some());
+        let roster_stored = if word == Word::CondemnedToRuns && is_any_removed {
+            self.store.entry(&layout::roster(self.roster.number())).await?.map(|entry| entry.modified)
+        } else {
+            None
+        };
+        let is_heeded = |entry: &Entry| {
+            !self.is_condemned_by_removed(&entry.key, group.id)
+                || roster_stored.is_some_and(|roster_stored| entry.modified <= roster_stored)
+        };
         let (mut unusable, mut read) = (Vec::new(), HashSet::new());
-        for _ in 0..LISTINGS {
+        for round in 1..=LISTINGS {
             let listing = listing::listing(&self.store, layout::CONDEMNED).await?;
             let may_hide_it = |passed: &&PassedOver| {
                 passed.obstacle.may_hide_objects() && group_in(&passed.place).is_none_or(|group| group == of)
@@ -81,18 +100,19 @@ impl Repository {
             unusable.extend(hidden.filter(|hidden| !unusable.contains(hidden)).collect::<Vec<_>>());
             let of_group =
                 listing.entries.into_iter().filter(|entry| group_in(&entry.key).as_ref() == Some(&of));
+            let unread = of_group.filter(is_heeded).filter(|entry| !read.contains(&entry.key));
             let mut is_any_gone = false;
-            for entry in of_group.filter(|entry| !read.contains(&entry.key)).collect::<Vec<_>>() {
-                match self.read_signed::<Condemnation>(&entry.key, group, Word::CondemnedToRuns).await? {
+            for entry in unread.collect::<Vec<_>>() {
+                match self.read_signed::<Condemnation>(&entry.key, group, word).await? {
                     Ok((signer, body)) if is_in_folder_of(&entry.key, signer, group.id) => {
                         let key = entry.key.clone();
-                        each(FoundCondemnation { key, signer, stored: entry.modified, body });
+                        each(FoundCondemnation { key, stored: entry.modified, body });
                     }
                     Ok((signer, _)) => {
                         let reason = format!("it is signed by {signer}, but is in another signer's folder");
                         unusable.push(ObjectError::damaged(&entry.key, reason));
                     }
-                    Err(ObjectError::Missing { .. }) => {
+                    Err(ObjectError::Missing { .. }) if round < LISTINGS => {
                         is_any_gone = true;
                         continue;
                     }
@@ -139,11 +159,6 @@ impl Repository {
         Ok(lost)
     }
 
-    /// Whether a prune may delete what a condemnation names.
-    pub(crate) fn counts_for_prunes(&self, group: GroupId, found: &FoundCondemnation) -> bool {
-        self.roster.believes(Word::CondemnedToPrune, group, found.signer).is_some()
-    }
-
     /// What a new snapshot must not refer to. Fails if any of it may be out of this user's reach: a keeper who can read
     /// it is about to delete what it names.
     pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
@@ -151,7 +166,7 @@ impl Repository {
         let (mut packs, mut locations) = (HashSet::new(), HashSet::new());
         let (of_packs, of_locations) = (layout::packs(group.id), layout::locations_of(group.id));
         let condemned = self
-            .each_condemnation(group, |condemnation| {
+            .each_condemnation(group, Word::CondemnedToRuns, |condemnation| {
                 frames.add_records(&condemnation.body.frames);
                 for name in condemnation.body.objects {
                     if name.starts_with(&of_packs) {

@@ -9,7 +9,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_store::StoreError;
 
 use crate::error::{ObjectError, Read};
-use crate::format::authority::Word;
+use crate::format::authority::{Standing, Word};
 use crate::format::index::{FramePlace, Locations};
 use crate::format::layout;
 use crate::ids::{FrameName, GroupId, RunId, Signer};
@@ -31,34 +31,33 @@ pub(crate) fn packs_of(places: &FramePlaces) -> Vec<(Sha256Digest, u64)> {
     packs
 }
 
-/// How many places of a frame are remembered of a signer, the newest first. However many false ones a member states,
-/// those of others stay. A keeper or the root may have stated what the packs of many members list.
-fn most_places(signer: Signer) -> usize {
-    match signer {
-        Signer::Writer(_) => 4,
-        Signer::Keeper(_) | Signer::Root => 64,
-    }
-}
+/// How many places of a frame are remembered of a member, the newest first. However many false ones it states, those of
+/// others stay.
+pub(crate) const PLACES_OF_A_MEMBER: usize = 4;
+/// The same of a keeper in force and of the root, who state what the packs of many members list.
+const PLACES_OF_A_PRUNER: usize = 64;
+
+/// The places of frames that signers state, for each in the order in which to try them.
+pub(crate) type StatedPlaces = HashMap<FrameName, Vec<(Signer, FramePlace)>>;
 
 /// Collects the places of the wanted frames of a run, the newest first.
 pub(crate) struct Collector<W> {
     is_wanted: W,
-    pub(crate) places: FramePlaces,
-    stated: HashMap<(u32, Signer), usize>,
+    pub(crate) stated: StatedPlaces,
 }
 
 impl<W: Fn(u32) -> bool> Collector<W> {
     pub(crate) fn new(is_wanted: W) -> Self {
-        Self { is_wanted, places: FramePlaces::new(), stated: HashMap::new() }
+        Self { is_wanted, stated: StatedPlaces::new() }
     }
 
-    pub(crate) fn add(&mut self, signer: Signer, locations: &Locations) {
+    /// Adds the places in one object, up to `most` of each frame by this signer.
+    pub(crate) fn add(&mut self, signer: Signer, most: usize, locations: &Locations) {
         for (name, place) in locations.places().filter(|(name, _)| (self.is_wanted)(name.ordinal)) {
-            let known = self.places.entry(name).or_default();
-            let stated = self.stated.entry((name.ordinal, signer)).or_default();
-            if *stated < most_places(signer) && !known.contains(&place) {
-                known.push(place);
-                *stated += 1;
+            let known = self.stated.entry(name).or_default();
+            let is_known = known.iter().any(|(_, known)| *known == place);
+            if !is_known && known.iter().filter(|(by, _)| *by == signer).count() < most {
+                known.push((signer, place));
             }
         }
     }
@@ -102,14 +101,14 @@ impl Repository {
         }))
     }
 
-    /// The places of the wanted frames of a run, the newest first. A damaged object is skipped with a warning: what
-    /// only it located is lost.
-    pub(crate) async fn places(
+    /// The places of the wanted frames of a run, the newest first, and who states each. A damaged object is skipped with
+    /// a warning: what only it located is lost.
+    pub(crate) async fn stated_places(
         &self,
         group: &GroupView,
         run: RunId,
         is_wanted: impl Fn(u32) -> bool,
-    ) -> Result<FramePlaces, StoreError> {
+    ) -> Result<StatedPlaces, StoreError> {
         let mut entries = self.objects_below(&layout::locations(group.id, run)).await?;
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.modified));
         let mut collector = Collector::new(is_wanted);
@@ -117,11 +116,29 @@ impl Repository {
             let read = batch.iter().map(|entry| self.locations_object(group, run, &entry.key));
             for read in join_all(read).await {
                 match read? {
-                    Ok((signer, locations)) => collector.add(signer, &locations),
+                    Ok((signer, locations)) => {
+                        let most = match self.roster.standing(signer, group.id) {
+                            Standing::Keeper | Standing::Root => PLACES_OF_A_PRUNER,
+                            _ => PLACES_OF_A_MEMBER,
+                        };
+                        collector.add(signer, most, &locations);
+                    }
                     Err(error) => tracing::warn!("{error}"),
                 }
             }
         }
-        Ok(collector.places)
+        Ok(collector.stated)
+    }
+
+    /// The same without the signers.
+    pub(crate) async fn places(
+        &self,
+        group: &GroupView,
+        run: RunId,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Result<FramePlaces, StoreError> {
+        let stated = self.stated_places(group, run, is_wanted).await?;
+        let places = |stated: Vec<(Signer, FramePlace)>| stated.into_iter().map(|(_, place)| place).collect();
+        Ok(stated.into_iter().map(|(name, stated)| (name, places(stated))).collect())
     }
 }

@@ -30,6 +30,21 @@ impl Repository {
         Ok((listing.entries, gap))
     }
 
+    /// The objects of a folder of numbered objects, and what may hide more of these. What is hidden in a folder beside
+    /// them, such as that of a snapshot's countersignatures, hides none.
+    pub(crate) async fn numbered_and_gap(
+        &self,
+        folder: &str,
+    ) -> Result<(Vec<Entry>, Option<ObjectError>), StoreError> {
+        let mut listing = listing::listing(&self.store, folder).await?;
+        let below = format!("{folder}/");
+        listing.passed_over.retain(|passed| {
+            !passed.place.starts_with(&below) || layout::sequence_of(&passed.place).is_some()
+        });
+        let gap = listing.gap_in(folder).map(ObjectError::out_of_reach);
+        Ok((listing.entries, gap))
+    }
+
     /// The objects below a folder, in no order. Objects whose names are not of the format are omitted.
     pub(crate) async fn objects_below(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
         listing::listed(&self.store, folder).await

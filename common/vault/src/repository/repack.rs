@@ -129,8 +129,7 @@ impl Repository {
     }
 
     async fn store_moved(&self, group: &GroupView, new: NewPack) -> Result<StoredPack, StoreError> {
-        let run_keys = new.run_keys.into_values().collect();
-        let mut builder = PackBuilder::new(&self.id, group.id, new.kind, run_keys, PACK_BYTES);
+        let mut builder = PackBuilder::new(&self.id, group.id, new.kind, new.run_keys, PACK_BYTES);
         for (frame, sealed) in &new.frames {
             builder.push_sealed(frame, sealed);
         }
@@ -154,27 +153,32 @@ impl Repository {
     }
 }
 
+/// How many different keys of one run a new header keeps.
+const MOST_RUN_KEYS: usize = 8;
+
 /// A pack that is being filled with frames of others. Its header comes first and names the runs, so the frames wait.
 struct NewPack {
     kind: PackKind,
-    run_keys: BTreeMap<RunId, WrappedRunKey>,
+    run_keys: Vec<WrappedRunKey>,
     frames: Vec<(TrailerFrame, Vec<u8>)>,
     fill: Fill,
 }
 
 impl NewPack {
     fn new(kind: PackKind, own_key: Option<&WrappedRunKey>) -> Self {
-        let run_keys = own_key.map(|key| (key.run, key.clone())).into_iter().collect();
+        let run_keys = own_key.cloned().into_iter().collect();
         Self { kind, run_keys, frames: Vec::new(), fill: Fill::up_to(PACK_BYTES) }
     }
 
     fn push(&mut self, run: RunId, run_keys: &[WrappedRunKey], frame: &TrailerFrame, sealed: Vec<u8>) {
-        if let Some(key) = run_keys.iter().find(|key| key.run == run) {
-            let fill = &mut self.fill;
-            self.run_keys.entry(run).or_insert_with(|| {
-                fill.add_run_key(key);
-                key.clone()
-            });
+        // A false header of a hostile member must not displace the true key of another's.
+        for key in run_keys.iter().filter(|key| key.run == run) {
+            let of_run = self.run_keys.iter().filter(|known| known.run == run);
+            let is_known = of_run.clone().any(|known| known.wrapped == key.wrapped);
+            if !is_known && of_run.count() < MOST_RUN_KEYS {
+                self.fill.add_run_key(key);
+                self.run_keys.push(key.clone());
+            }
         }
         self.fill.add_frame(sealed.len(), frame.chunks.len());
         self.frames.push((frame.clone(), sealed));

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use lifeboat_core::Sha256Digest;
-use lifeboat_store::{Store, StoreError};
+use lifeboat_store::{Listing, Store, StoreError};
 
 use crate::error::{ObjectError, Read, VaultError};
 use crate::format::layout::{self, cap};
 use crate::format::roster::Roster;
-use crate::ids::RepositoryId;
+use crate::ids::{RepositoryId, Signer};
 use crate::repository::listing;
 use crate::repository::open::Repository;
 use crate::repository::pins::PinnedRoster;
@@ -71,6 +71,25 @@ impl Holes {
 }
 
 impl Repository {
+    /// Fails if a newer roster has removed the signer of a prune or asks to keep more, or cannot be read.
+    pub(crate) async fn see_that_a_prune_may_go_on(&self, signer: Signer) -> Result<(), VaultError> {
+        let listing = listing::listing(&self.store, layout::ROSTERS).await?;
+        let newest = numbers(&listing).last().copied();
+        let Some(number) = newest.filter(|number| *number > self.roster.number()) else { return Ok(()) };
+        let may_go_on = match read_one(&self.store, &self.id, number).await? {
+            Ok(Ok((newest, _))) => {
+                let is_in_force = match signer {
+                    Signer::Keeper(id) => newest.keeper(id).is_some_and(|keeper| keeper.removed.is_none()),
+                    Signer::Root => true,
+                    Signer::Writer(_) => false,
+                };
+                is_in_force && newest.floor == self.roster.floor
+            }
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if may_go_on { Ok(()) } else { Err(VaultError::RosterReplaced { number }) }
+    }
+
     /// The faults in the whole chain of rosters, whatever this machine has seen of it.
     pub(crate) async fn all_holes(&self) -> Result<Holes, StoreError> {
         match read(&self.store, &self.id, None).await? {
@@ -84,26 +103,17 @@ impl Repository {
     }
 }
 
-impl Repository {
-    /// Fails if another roster was stored since this one was read. It may have removed the holder of the key, or ask to
-    /// keep more.
-    pub(crate) async fn see_that_the_roster_is_the_newest(&self) -> Result<(), VaultError> {
-        let entries = listing::listed(&self.store, layout::ROSTERS).await?;
-        let numbers = entries.iter().filter_map(|entry| layout::number(entry.key.rsplit('/').next()?));
-        match numbers.max() {
-            Some(number) if number > self.roster.number() => Err(VaultError::PrunedByOlderRoster { number }),
-            _ => Ok(()),
-        }
-    }
+/// The numbers of the rosters, including those that are out of this user's reach: one of them may be the newest.
+fn numbers(listing: &Listing) -> BTreeSet<u64> {
+    let hidden = listing.passed_over.iter().filter(|passed| passed.obstacle.may_hide_objects());
+    let keys = listing.entries.iter().map(|entry| &entry.key).chain(hidden.map(|passed| &passed.place));
+    keys.filter_map(|key| layout::number(key.rsplit('/').next()?)).collect()
 }
 
 /// Reads the newest roster, and those before it down to the pinned one.
 pub(crate) async fn read(store: &Store, id: &RepositoryId, pinned: Option<PinnedRoster>) -> Read<Rosters> {
     let listing = listing::listing(store, layout::ROSTERS).await?;
-    // One that is out of this user's reach may be the newest.
-    let hidden = listing.passed_over.iter().filter(|passed| passed.obstacle.may_hide_objects());
-    let keys = listing.entries.iter().map(|entry| &entry.key).chain(hidden.map(|passed| &passed.place));
-    let listed: BTreeSet<u64> = keys.filter_map(|key| layout::number(key.rsplit('/').next()?)).collect();
+    let listed = numbers(&listing);
     let mut above = Vec::new();
     let mut newest = None;
     for number in listed.iter().rev().copied() {

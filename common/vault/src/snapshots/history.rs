@@ -236,7 +236,7 @@ impl History {
         now: Option<Timestamp>,
     ) -> Result<Folder, StoreError> {
         let mut manifests = BTreeMap::new();
-        let (entries, gap) = repository.objects_and_gap(&layout::snapshots_of(writer.id)).await?;
+        let (entries, gap) = repository.numbered_and_gap(&layout::snapshots_of(writer.id)).await?;
         self.problems.extend(gap.map(|error| Problem::own(writer, error)));
         for entry in entries {
             if let Some(sequence) = layout::sequence_of(&entry.key) {
@@ -303,7 +303,7 @@ impl History {
 
     async fn requests(&mut self, repository: &Repository, writer: &Writer) -> Result<Requests, StoreError> {
         let mut requests = BTreeMap::new();
-        let (entries, gap) = repository.objects_and_gap(&layout::forget_of(writer.id)).await?;
+        let (entries, gap) = repository.numbered_and_gap(&layout::forget_of(writer.id)).await?;
         self.problems.extend(gap.map(|error| Problem::own(writer, error)));
         for entry in entries {
             let Some(sequence) = layout::sequence_of(&entry.key) else { continue };

@@ -7,7 +7,7 @@ use lifeboat_testkit::context;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
-use lifeboat_vault::{GRACE_DAYS, KeeperKey, Membership, PackSizes, VaultError};
+use lifeboat_vault::{Floor, GRACE_DAYS, KeeperKey, Membership, PackSizes, VaultError};
 
 use crate::test_repository::{DAY, Files, TestRepository, days, noise};
 
@@ -322,23 +322,72 @@ async fn a_run_refers_to_nothing_that_a_keeper_condemned_before_it_was_removed()
     repo.assert_all_restore("a keeper was removed").await;
 }
 
-/// A keeper is removed while its prune works out what to delete.
+/// A keeper is removed, the floor is raised, or the newest roster is damaged while a prune works out what to delete. A
+/// new host is no reason to stop.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prune_deletes_nothing_after_the_roster_has_changed() {
+async fn a_prune_deletes_nothing_after_a_roster_that_forbids_it() {
+    for (what, goes_on) in [("removal", false), ("floor", false), ("damage", false), ("host", true)] {
+        let (repo, keeper) = with_what_is_due().await;
+        let gate = Gate::new();
+        repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::List).below("condemned"));
+        let meanwhile = async {
+            gate.arrivals(1).await;
+            let (restorer, context) = (repo.restorer().await.unwrap(), repo.context());
+            let membership = Membership::of(&restorer, &context);
+            match what {
+                "removal" => remove(&repo, &keeper).await,
+                "floor" => membership.set_floor(Floor { days: 90, snapshots: 1 }).await.unwrap(),
+                "damage" => {
+                    let newest = keys(&repo, "roster/").pop().unwrap();
+                    let number: u64 = newest.rsplit('/').next().unwrap().parse().unwrap();
+                    repo.faults.plant(&format!("roster/{:010}", number + 1), b"junk".to_vec());
+                }
+                _ => drop(membership.add_writer(None, |_| Ok(())).await.unwrap()),
+            }
+            gate.open();
+        };
+        let (pruned, ()) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), meanwhile);
+        if goes_on {
+            assert!(pruned.unwrap().deleted_objects > 0, "{what}");
+            continue;
+        }
+        let error = pruned.unwrap_err();
+        assert!(matches!(error, VaultError::RosterReplaced { .. }), "{what}: {error}");
+        let deleted: Vec<_> =
+            repo.faults.log().into_iter().filter(|call| call.operation == Operation::Delete).collect();
+        assert!(deleted.iter().all(|call| call.key.starts_with("clock/")), "{what}: {deleted:?}");
+    }
+}
+
+/// The key of a removed keeper was stolen: what it condemns makes no run store anything again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_keeper_condemns_after_it_was_removed_counts_for_nobody() {
+    let (mut repo, keeper) = with_what_is_due().await;
+    let of_keeper = format!("condemned/{}/", keeper.keeper);
+    let condemnations = repo.faults.contents().into_iter().filter(|(key, _)| key.starts_with(&of_keeper));
+    let condemnations: Vec<_> = condemnations.collect();
+    remove(&repo, &keeper).await;
+    repo.faults.advance(DAY);
+    for (key, bytes) in condemnations {
+        repo.faults.take_away(&key);
+        repo.faults.plant(&key, bytes);
+    }
+    let again = repo.snapshot(&changing_and_staying(0, 2_200_000)).await.unwrap();
+    assert!(again.new_bytes < 1_000_000, "{} bytes were stored again", again.new_bytes);
+}
+
+/// What a removed keeper left cannot be deleted, as in a folder of its own user: that stops no prune.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_keeper_left_and_cannot_be_deleted_stops_no_prune() {
     let (repo, keeper) = with_what_is_due().await;
-    let gate = Gate::new();
-    repo.faults.script(Rule::new(Fault::wait(&gate)).on(Operation::List).below("condemned"));
-    let meanwhile = async {
-        gate.arrivals(1).await;
-        remove(&repo, &keeper).await;
-        gate.open();
-    };
-    let (pruned, ()) = tokio::join!(repo.prune(&keeper, GRACE_DAYS), meanwhile);
-    let error = pruned.unwrap_err();
-    assert!(matches!(error, VaultError::PrunedByOlderRoster { .. }), "{error}");
-    let deleted: Vec<_> =
-        repo.faults.log().into_iter().filter(|call| call.operation == Operation::Delete).collect();
-    assert!(deleted.iter().all(|call| call.key.starts_with("clock/")), "{deleted:?}");
+    remove(&repo, &keeper).await;
+    let other = repo.add_keeper().await;
+    repo.faults.advance(days(GRACE_DAYS) + DAY);
+    let of_keeper = format!("condemned/{}/", keeper.keeper);
+    let denied = Rule::new(Fault::answer(Answer::Denied)).on(Operation::Delete).below(&of_keeper);
+    repo.faults.script(denied.always());
+    let pruned = repo.prune(&other, GRACE_DAYS).await.unwrap();
+    assert!(pruned.warnings.iter().any(|warning| warning.contains(&of_keeper)), "{:?}", pruned.warnings);
 }
 
 /// What a removed keeper condemned is kept as long as a prune of its own might still delete by it, and no longer.

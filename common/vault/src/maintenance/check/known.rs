@@ -25,7 +25,9 @@ impl KnownDamage {
         for group in &session.groups {
             let (lost, unusable) = session.repository.losses(group, Word::LostToRuns).await?;
             known.unusable.extend(unusable);
-            known.unusable.extend(session.repository.condemnations(group, |_| false).await?.1);
+            known
+                .unusable
+                .extend(session.repository.condemnations(group, Word::CondemnedToRuns, |_| false).await?.1);
             if lost.is_empty() {
                 continue;
             }

@@ -16,7 +16,7 @@ use crate::format::roster::Roster;
 use crate::ids::RunId;
 use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Remedy};
 use crate::maintenance::check::packs::PackReading;
-use crate::maintenance::check::replaced::{find_in_trailers, replaced};
+use crate::maintenance::check::replaced::{Search, find_in_trailers, replaced};
 use crate::maintenance::check::scope::Shard;
 use crate::maintenance::check::survey::{GroupSurvey, Needs, Survey};
 use crate::maintenance::check::verdicts::{self, ManifestVerdict, Verdict};
@@ -197,7 +197,7 @@ impl Maintenance {
         if unplaced.is_empty() {
             return Ok(());
         }
-        let (_, found) = find_in_trailers(self.session.repository(), survey, &unplaced).await?;
+        let (_, found) = find_in_trailers(self.session.repository(), survey, &unplaced, Search::Once).await?;
         for run in unplaced.runs() {
             let of_run: FrameSet = unplaced.iter().filter(|frame| frame.run == run).collect();
             let key = layout::locations(survey.view.id, run);
@@ -309,7 +309,10 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     let history = &survey.history;
     let is_read = |problem: &&Problem| match &problem.error {
         VaultError::Object(ObjectError::OutOfReach { .. }) => false,
-        VaultError::Withheld { writer, .. } => !survey.is_unread_below(&layout::snapshots_of(*writer)),
+        VaultError::Withheld { writer, .. } | VaultError::Claimed { writer, .. } => {
+            let folders = [layout::snapshots_of(*writer), layout::forget_of(*writer)];
+            !folders.iter().any(|folder| survey.is_unread_below(folder))
+        }
         _ => true,
     };
     for problem in history.problems.iter().filter(is_read) {
@@ -385,8 +388,7 @@ fn located_packs(
     shard: Shard,
     findings: &mut Findings,
 ) {
-    let is_visible = |pack: &Sha256Digest| !survey.hidden_packs.contains(pack);
-    for (pack, located) in survey.located.iter().filter(|(pack, _)| is_visible(pack)) {
+    for (pack, located) in survey.located.iter().filter(|(pack, _)| !survey.may_hide(pack)) {
         let frames = survey.frames_in(pack);
         let costs = frames.and(lost);
         let stated: Vec<u64> = located.iter().map(|located| located.size).collect();

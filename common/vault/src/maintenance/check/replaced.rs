@@ -74,18 +74,28 @@ pub(crate) async fn replaced(
     Ok(chunks.into_iter().filter(is_healed).map(|(name, _)| name).collect())
 }
 
+/// How far frames are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// Until each is found.
+    Once,
+    /// In all packs: any member of the group can store one whose trailer lists frames falsely.
+    Everywhere,
+}
+
 /// Looks for frames in the trailers of packs, first of those that no index object names. Returns the packs that contain
 /// some, and the frames found.
 pub(crate) async fn find_in_trailers(
     repository: &Repository,
     survey: &GroupSurvey,
     frames: &FrameSet,
+    search: Search,
 ) -> Result<(Vec<Sha256Digest>, FrameSet), StoreError> {
     let (mut packs, mut found) = (Vec::new(), FrameSet::default());
     let (named, unnamed): (Vec<_>, Vec<_>) =
         survey.packs.iter().partition(|(pack, _)| survey.located.contains_key(*pack));
     for (pack, size) in unnamed.into_iter().chain(named) {
-        if frames.minus(&found).is_empty() {
+        if search == Search::Once && frames.minus(&found).is_empty() {
             break;
         }
         let Ok(facts) = repository.pack_facts(&survey.view, pack, *size).await? else { continue };

@@ -48,8 +48,8 @@ pub(crate) struct GroupSurvey {
     pub(crate) view: GroupView,
     /// The existing packs, and their sizes.
     pub(crate) packs: BTreeMap<Sha256Digest, u64>,
-    /// Packs that may exist but are out of this user's reach.
-    pub(crate) hidden_packs: HashSet<Sha256Digest>,
+    /// The names of packs, and of folders of packs, that could not be read.
+    unread_packs: Vec<String>,
     /// The live snapshots whose parts are whole.
     pub(crate) snapshots: Vec<Needs>,
     /// All frames that they need.
@@ -266,10 +266,9 @@ impl Survey {
     }
 
     pub(crate) fn add_unread(&mut self, key: &str) {
-        if let Some(Name::Pack { group, hash }) = Name::parse(key)
-            && let Some(survey) = self.groups.iter_mut().find(|survey| survey.view.id == group)
-        {
-            survey.hidden_packs.insert(hash);
+        let is_of = |survey: &&mut GroupSurvey| is_at_or_below(key, &layout::packs(survey.view.id));
+        if let Some(survey) = self.groups.iter_mut().find(is_of) {
+            survey.unread_packs.push(key.to_owned());
         }
         self.unread.push(key.to_owned());
     }
@@ -351,7 +350,7 @@ impl GroupSurvey {
         Self {
             view: view.clone(),
             packs: BTreeMap::new(),
-            hidden_packs: HashSet::new(),
+            unread_packs: Vec::new(),
             snapshots: Vec::new(),
             needed: FrameSet::default(),
             most_needed: SMALL,
@@ -376,6 +375,12 @@ impl GroupSurvey {
             damaged: Vec::new(),
             parts_seen: HashSet::new(),
         }
+    }
+
+    /// Whether a pack may exist although this user cannot see it.
+    pub(crate) fn may_hide(&self, pack: &Sha256Digest) -> bool {
+        let key = layout::pack(self.view.id, pack);
+        self.unread_packs.iter().any(|unread| is_at_or_below(&key, unread))
     }
 
     fn add_part(

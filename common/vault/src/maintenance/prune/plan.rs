@@ -139,9 +139,9 @@ impl GroupPlan {
     ) -> Result<Self, VaultError> {
         let repository = session.repository();
         let signer = session.pruning_pen()?.signer;
-        let (condemnations, _) = repository.condemnations(group, |key| listing.contains_key(key)).await?;
-        let counted = condemnations.into_iter().filter(|found| repository.counts_for_prunes(group.id, found));
-        let condemned = counted.flat_map(|found| found.body.objects).collect();
+        let (condemnations, _) =
+            repository.condemnations(group, Word::CondemnedToPrune, |key| listing.contains_key(key)).await?;
+        let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
         let plan = Self::default();
         let mut planner = Planner { repository, group, listing, signer, now, grace, condemned, plan };
         let (needs, mut runs) = planner.read_needs(history).await?;

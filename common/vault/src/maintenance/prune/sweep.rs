@@ -97,15 +97,11 @@ pub(super) fn to_lift(
     standing.iter().filter(move |found| is_due(found.stored, now, grace.max(GRACE)))
 }
 
-/// The condemnations of removed keepers that have become useless, by a roster that was stored `removed_since`. A prune
-/// that such a keeper began before that may go on for a while, and delete what they name.
-pub(super) fn to_lift_of_removed(
-    of_removed: &[FoundCondemnation],
-    removed_since: Timestamp,
-    now: Timestamp,
-) -> impl Iterator<Item = &FoundCondemnation> {
-    let is_useless = move |found: &&FoundCondemnation| is_due(found.stored.max(removed_since), now, GRACE);
-    of_removed.iter().filter(is_useless)
+/// Whether the condemnation of a removed keeper, stored at this time, has become useless. A prune that the keeper began
+/// before its removal may go on for a while, and runs heed what it condemned. `removed` is when the roster in force was
+/// stored.
+pub(super) fn is_useless_of_removed(stored: Timestamp, removed: Timestamp, now: Timestamp) -> bool {
+    is_due(stored.max(removed), now, GRACE)
 }
 
 /// In which order kinds of objects are deleted.
@@ -124,7 +120,7 @@ fn order_of(key: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{RunId, Signer};
+    use crate::ids::RunId;
 
     const NOW: i64 = 1_000 * 24 * 60 * 60;
 
@@ -143,7 +139,6 @@ mod tests {
     fn found(age_days: i64, objects: &[&str], of: &[u32]) -> FoundCondemnation {
         FoundCondemnation {
             key: format!("condemned/{age_days}"),
-            signer: Signer::Root,
             stored: now() - days(age_days),
             body: Condemnation {
                 frames: frames(of).to_records(),
@@ -225,8 +220,11 @@ mod tests {
 
     #[test]
     fn a_condemnation_of_a_removed_keeper_stays_until_a_grace_after_the_removal() {
-        let of_removed = [found(7, &[], &[]), found(8, &[], &[]), found(12, &[], &[])];
-        let lifted = |age| to_lift_of_removed(&of_removed, now() - days(age), now()).count();
+        let lifted = |age| {
+            let is_useless =
+                |days_old| is_useless_of_removed(now() - days(days_old), now() - days(age), now());
+            [7, 8, 12].into_iter().filter(|age| is_useless(*age)).count()
+        };
         assert_eq!((lifted(20), lifted(8), lifted(7), lifted(-1)), (2, 2, 0, 0));
     }
 }

@@ -17,7 +17,7 @@ use crate::format::registration::Registration;
 use crate::format::seal::SealKey;
 use crate::format::{FORMAT_VERSION, layout};
 use crate::ids::{FrameName, RunId};
-use crate::maintenance::check::replaced::find_in_trailers;
+use crate::maintenance::check::replaced::{Search, find_in_trailers};
 use crate::maintenance::check::survey::{GroupSurvey, Located, Survey};
 use crate::maintenance::check::{Findings, Maintenance};
 use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
@@ -25,10 +25,14 @@ use crate::maintenance::repair::{Repairer, damaged_packs, decisions};
 /// How many packs one round of index objects covers.
 const PACKS_A_ROUND: usize = 64;
 
-/// The frames that have several places, and the keys of their runs that were opened to tell which are true.
+/// The frames that have several places.
+#[derive(Default)]
 struct Doubts {
     frames: FrameSet,
-    keys: HashMap<RunId, Vec<SealKey>>,
+    /// The packs that list frames of each run.
+    packs: HashMap<RunId, Vec<(Sha256Digest, u64)>>,
+    /// The keys of their runs, as far as they were looked for and opened.
+    keys: HashMap<RunId, Option<SealKey>>,
 }
 
 /// Writes a locations object, unless readers would refuse it, and adds it to the survey. Returns whether it was written.
@@ -55,8 +59,10 @@ impl Maintenance {
         repairer: &mut Repairer<'_>,
     ) -> Result<(), VaultError> {
         let packs = self.packs_to_index(survey, findings).await?;
-        let mut doubts =
-            Doubts { frames: self.in_several_places(survey, &packs).await?, keys: HashMap::new() };
+        let mut doubts = match &self.restorer {
+            Some(_) => self.doubts(survey, &packs).await?,
+            None => Doubts::default(),
+        };
         for round in packs.into_iter().collect::<Vec<_>>().chunks(PACKS_A_ROUND) {
             self.stop_if_asked()?;
             let mut stored = Vec::new();
@@ -83,7 +89,8 @@ impl Maintenance {
         let placed: FrameSet = survey.located.values().flatten().map(|located| located.name).collect();
         let unplaced = survey.needed.minus(&survey.whole()).minus(&placed);
         if !unplaced.is_empty() {
-            let (holding, _) = find_in_trailers(self.session.repository(), survey, &unplaced).await?;
+            let (holding, _) =
+                find_in_trailers(self.session.repository(), survey, &unplaced, Search::Everywhere).await?;
             packs.extend(holding);
         }
         // The entries of a damaged object about runs that nobody needs yet, such as a run under way, must not be lost
@@ -108,28 +115,30 @@ impl Maintenance {
     }
 
     /// The frames that have several places by the index and the trailers of these packs.
-    async fn in_several_places(
+    async fn doubts(
         &self,
         survey: &GroupSurvey,
         packs: &BTreeSet<Sha256Digest>,
-    ) -> Result<FrameSet, StoreError> {
-        let (mut once, mut more) = (FrameSet::default(), FrameSet::default());
-        for pack in survey.packs.keys() {
-            let size = survey.packs[pack];
-            let located = survey.located.get(pack).into_iter().flatten().map(|located| located.name);
-            let names: Vec<FrameName> = if packs.contains(pack) {
-                let trailer = self.session.repository().pack_trailer(&survey.view, pack, size).await?;
+    ) -> Result<Doubts, StoreError> {
+        let (mut once, mut doubts) = (FrameSet::default(), Doubts::default());
+        for (pack, size) in &survey.packs {
+            let names: BTreeSet<FrameName> = if packs.contains(pack) {
+                let trailer = self.session.repository().pack_trailer(&survey.view, pack, *size).await?;
                 trailer.into_iter().flatten().map(|frame| frame.name()).collect()
             } else {
-                located.collect()
+                survey.located.get(pack).into_iter().flatten().map(|located| located.name).collect()
             };
-            more.extend(&names.into_iter().filter(|name| !once.insert(*name)).collect());
+            for run in names.iter().map(|name| name.run).collect::<BTreeSet<_>>() {
+                doubts.packs.entry(run).or_default().push((*pack, *size));
+            }
+            doubts.frames.extend(&names.into_iter().filter(|name| !once.insert(*name)).collect());
         }
-        Ok(more)
+        Ok(doubts)
     }
 
     /// Whether a pack may contain the frame that its trailer lists. Any member of the group can store a pack with a false
-    /// trailer; if that makes several places of a frame, the run's key tells which are true, if it is at hand.
+    /// trailer. If that makes several places of a frame, the run's key tells which are true, if the one that the run's
+    /// writer commits to can be opened.
     async fn may_be_true(
         &self,
         survey: &GroupSurvey,
@@ -142,19 +151,17 @@ impl Maintenance {
         };
         let repository = self.session.repository();
         if let Entry::Vacant(unopened) = doubts.keys.entry(frame.run) {
-            let mut keys = Vec::new();
-            for commitment in survey.commitments(frame.run) {
-                let holding = [(pack.hash, pack.size)];
-                let key = restorer.run_key_from(&survey.view, frame.run, &commitment, &holding).await?;
-                keys.extend(key);
-            }
-            unopened.insert(keys);
+            let packs = doubts.packs.get(&frame.run).map_or(&[][..], Vec::as_slice);
+            let key = match survey.own_commitment(frame.run) {
+                Some(own) => restorer.run_key_from(&survey.view, frame.run, &own, packs).await?.ok(),
+                None => None,
+            };
+            unopened.insert(key);
         }
-        let keys = &doubts.keys[&frame.run];
+        let Some(key) = &doubts.keys[&frame.run] else { return Ok(true) };
         let place = FramePlace { pack: pack.hash, size: pack.size, frame: frame.into() };
         let Ok(sealed) = repository.frame_at(survey.view.id, &place).await? else { return Ok(false) };
-        let opens = |key| OpenedFrame::open(&sealed, key, &repository.id, frame.name()).is_ok();
-        Ok(keys.is_empty() || keys.iter().any(opens))
+        Ok(OpenedFrame::open(&sealed, key, &repository.id, frame.name()).is_ok())
     }
 
     async fn write_locations_of(

@@ -30,7 +30,7 @@ impl Tip {
         repository: &Repository,
         writer: &Writer,
     ) -> Result<Result<Option<Manifest>, VaultError>, StoreError> {
-        let (entries, gap) = repository.objects_and_gap(&layout::snapshots_of(writer.id)).await?;
+        let (entries, gap) = repository.numbered_and_gap(&layout::snapshots_of(writer.id)).await?;
         if let Some(gap) = gap {
             return Ok(Err(gap.into()));
         }
@@ -71,7 +71,7 @@ impl Tip {
             Err(error) => (None, Some(error)),
         };
         let pinned = repository.pinned.heads.get(&writer.id).copied();
-        let (requests, gap) = repository.objects_and_gap(&layout::forget_of(writer.id)).await?;
+        let (requests, gap) = repository.numbered_and_gap(&layout::forget_of(writer.id)).await?;
         if let Some(gap) = gap {
             // A snapshot with the number of a hidden request would be forgotten at once.
             return Err(gap.into());

@@ -485,7 +485,6 @@ impl Store {
 
     fn found_condemnations(&self) -> Vec<FoundCondemnation> {
         let found = self.condemnations.iter().map(|(names, age)| FoundCondemnation {
-            signer: Signer::Root,
             key: String::new(),
             stored: stored(*age),
             body: Condemnation { frames: Vec::new(), objects: names.iter().map(|name| name.key()).collect() },
