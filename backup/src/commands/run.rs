@@ -218,7 +218,7 @@ async fn take(
     let mut captured = Captured { writer, streams: Vec::new(), disturbed: false };
     progress.phase("reading", Unit::Bytes, None);
     if let Some(containers) = containers {
-        captured = containers.capture(captured, args, at_rest, excludes, ui).await?;
+        captured = Box::pin(containers.capture(captured, args, at_rest, excludes, ui)).await?;
     }
     for (number, (path, source)) in folders.into_iter().enumerate() {
         let name = if number == 0 { "path".to_owned() } else { format!("path-{}", number + 1) };

@@ -139,15 +139,13 @@ mod tests {
             let offsets = |places: Vec<FramePlace>| places.iter().map(|place| place.frame.offset).collect();
             by_trust(&stated, trust).into_iter().map(offsets).collect()
         };
-        let table: &[(&[(Signer, u64)], &[&[u64]])] = &[
-            (&[], &[]),
-            (&[(writer(2), 0), (writer(1), 1)], &[&[1], &[0]]),
-            (&[(writer(2), 0), (keeper, 1), (writer(1), 2), (Signer::Root, 3)], &[&[2], &[1, 3], &[0]]),
-            (&[(writer(2), 0), (writer(2), 1), (writer(2), 2), (writer(3), 3)], &[&[0, 3, 1, 2]]),
-            (&[(writer(1), 5), (writer(1), 6)], &[&[5, 6]]),
-        ];
-        for (stated, expected) in table {
-            assert_eq!(order(stated), *expected, "{stated:?}");
-        }
+        let none: [Vec<u64>; 0] = [];
+        assert_eq!(order(&[]), none);
+        assert_eq!(order(&[(writer(2), 0), (writer(1), 1)]), [[1], [0]]);
+        let all = [(writer(2), 0), (keeper, 1), (writer(1), 2), (Signer::Root, 3)];
+        assert_eq!(order(&all), [vec![2], vec![1, 3], vec![0]]);
+        let many = [(writer(2), 0), (writer(2), 1), (writer(2), 2), (writer(3), 3)];
+        assert_eq!(order(&many), [[0, 3, 1, 2]]);
+        assert_eq!(order(&[(writer(1), 5), (writer(1), 6)]), [[5, 6]]);
     }
 }
