@@ -1,5 +1,6 @@
-//! Chooses from which places a run copies a frame that is about to be deleted. The run cannot open frames of others, so it
-//! goes by whose word counts for the frame, like a prune.
+//! Chooses from which places a run copies a frame that is about to be deleted. The run cannot open frames of others, so
+//! it goes by who states a place: the host that registered the frame's run knows where it stored it; a keeper's repair
+//! states what the packs of any member list.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};

@@ -257,7 +257,8 @@ impl SnapshotWriter {
     }
 
     /// Captures one stream, on a thread that may block. Returns when the source has been read; its data may still be on
-    /// the way to the store. The capture goes on, until it notices that it is cancelled, if nobody waits for it any more.
+    /// the way to the store. The capture goes on, until it notices that it is cancelled, if nobody waits for it any
+    /// more.
     pub async fn capture(mut self, stream: Stream) -> Result<(Self, StreamOutcome), VaultError> {
         let capture = move || self.capture_blocking(stream).map(|outcome| (self, outcome));
         tokio::task::spawn_blocking(capture).await.map_err(|_| CAPTURE_PANICKED)?

@@ -122,9 +122,9 @@ async fn a_true_copy_of_another_host_replaces_nothing() {
     }
 }
 
-/// A neighbour states newer places, in a sound pack of its own and with a wrong size in the host's, for frames that a prune
-/// condemns under a run: the run goes by the word of the host that registered their run. If the registrations are lost, it
-/// keeps one copy for each signer.
+/// A neighbour states newer places, in a sound pack of its own and with a wrong size in the host's, for frames that a
+/// prune condemns under a run: the run goes by the word of the host that registered their run. If the registrations are
+/// lost, it keeps one copy for each signer.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn false_places_of_a_neighbour_are_not_all_that_a_run_rescues() {

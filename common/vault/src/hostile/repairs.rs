@@ -48,8 +48,9 @@ async fn a_pack_that_lists_an_impossible_frame_stops_no_repair_of_others() {
     }
 }
 
-/// A neighbour's packs list one frame more often than locations may place it, so an object with all of them is unsound, and
-/// honest places are in it. A recovery key tells which places are true; a keeper states more of them than a member may.
+/// A neighbour's packs list one frame more often than locations may place it, so an object with all of them is unsound,
+/// and honest places are in it. A recovery key tells which places are true; a keeper states more of them than a member
+/// may.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn packs_that_list_one_frame_very_often_stop_no_repair_of_others() {
@@ -91,7 +92,8 @@ async fn packs_that_list_one_frame_very_often_stop_no_repair_of_others() {
 }
 
 /// A run's registration is lost and its packs are damaged. A neighbour's pack names another key for the run: a keeper's
-/// repair registers that one, gives it to the packs that replace the damaged ones, and removes those, with the true key.
+/// repair registers that one, gives it to the packs that replace the damaged ones, and removes those, with the true
+/// key.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn a_repair_keeps_the_keys_in_the_headers_of_the_packs_that_it_replaces() {
@@ -141,8 +143,8 @@ async fn a_repair_keeps_the_keys_in_the_headers_of_the_packs_that_it_replaces() 
     }
 }
 
-/// The locations and registrations are lost. A neighbour's pack lists the frames under a key of its own, which it names in
-/// the header and commits to: a repair with a recovery key leaves out no true place for that.
+/// The locations and registrations are lost. A neighbour's pack lists the frames under a key of its own, which it names
+/// in the header and commits to: a repair with a recovery key leaves out no true place for that.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "an attack: scripts/test runs it"]
 async fn a_false_key_in_a_header_makes_no_repair_leave_out_true_places() {

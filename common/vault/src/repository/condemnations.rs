@@ -43,8 +43,8 @@ pub(crate) struct Excluded {
 
 impl Repository {
     /// Reads the condemnations of a group that count for `word`, with the names only of those objects that are `there`:
-    /// the others need no further work. One that is damaged, out of reach or by an unauthorised signer is returned as an
-    /// error beside them.
+    /// the others need no further work. One that is damaged, out of reach or by an unauthorised signer is returned as
+    /// an error beside them.
     pub(crate) async fn condemnations(
         &self,
         group: &GroupView,
@@ -64,13 +64,13 @@ impl Repository {
 
     /// Whether an object is in the folder of a removed keeper's condemnations of a group.
     pub(crate) fn is_condemned_by_removed(&self, key: &str, group: GroupId) -> bool {
-        let removed = self.roster.keepers.iter().filter(|keeper| keeper.removed.is_some());
-        removed.into_iter().any(|keeper| is_in_folder_of(key, Signer::Keeper(keeper.id), group))
+        let mut removed = self.roster.keepers.iter().filter(|keeper| keeper.removed.is_some());
+        removed.any(|keeper| is_in_folder_of(key, Signer::Keeper(keeper.id), group))
     }
 
-    /// Passes them on one by one, and what cannot be used at the end. Of removed keepers, runs heed what was stored before
-    /// the roster in force, and prunes nothing: a prune that such a keeper began looks for a newer roster before it
-    /// deletes, so it deletes nothing by what it condemned later.
+    /// Passes them on one by one, and what cannot be used at the end. Of removed keepers, runs heed what was stored
+    /// before the roster in force, and prunes nothing: a prune that such a keeper began looks for a newer roster before
+    /// it deletes, so it deletes nothing by what it condemned later.
     async fn each_condemnation(
         &self,
         group: &GroupView,

@@ -101,8 +101,8 @@ impl Repository {
         }))
     }
 
-    /// The places of the wanted frames of a run, the newest first, and who states each. A damaged object is skipped with
-    /// a warning: what only it located is lost.
+    /// The places of the wanted frames of a run, the newest first, and who states each. A damaged object is skipped
+    /// with a warning: what only it located is lost.
     pub(crate) async fn stated_places(
         &self,
         group: &GroupView,

@@ -78,9 +78,9 @@ impl Repository {
         }))
     }
 
-    /// Copies frames into new packs. The caller must write their new locations. A run that copies what is condemned gives
-    /// its own key, which goes into their headers: without it, all frames of a condemned pack would make that same pack
-    /// again, by content and by name.
+    /// Copies frames into new packs. The caller must write their new locations. A run that copies what is condemned
+    /// gives its own key, which goes into their headers: without it, all frames of a condemned pack would make that
+    /// same pack again, by content and by name.
     pub(crate) async fn move_frames(
         &self,
         group: &GroupView,

@@ -71,7 +71,7 @@ impl Holes {
 }
 
 impl Repository {
-    /// Fails if a newer roster has removed the signer of a prune or asks to keep more, or cannot be read.
+    /// Fails if a newer roster has removed the signer of a prune or changed the floor, or cannot be read.
     pub(crate) async fn see_that_a_prune_may_go_on(&self, signer: Signer) -> Result<(), VaultError> {
         let listing = listing::listing(&self.store, layout::ROSTERS).await?;
         let newest = numbers(&listing).last().copied();

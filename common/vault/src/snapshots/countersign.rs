@@ -258,8 +258,8 @@ impl SignedManifest {
         }))
     }
 
-    /// The countersignatures of a snapshot, by the names of their objects: the bytes, which have the hash in the name, or
-    /// what is wrong with the object. Judging them is up to the caller.
+    /// The countersignatures of a snapshot, by the names of their objects: the bytes, which have the hash in the name,
+    /// or what is wrong with the object. Judging them is up to the caller.
     pub async fn countersignatures(
         &self,
         repository: &Repository,

@@ -213,8 +213,8 @@ async fn a_prune_whose_history_is_older_than_its_time_deletes_nothing_that_was_c
 }
 
 /// A pack whose trailer cannot be read holds whole frames that nothing locates. A repair keeps it, and the next one
-/// removes it, since the first has marked the frames as lost; after that not even a copy of the locations helps. A mark of a
-/// host is enough for the first one to remove it.
+/// removes it, since the first has marked the frames as lost; after that not even a copy of the locations helps. A mark
+/// of a host is enough for the first one to remove it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pack_that_a_repair_keeps_is_not_removed_by_the_next() {
     let mut wrong = Vec::new();
@@ -247,8 +247,8 @@ async fn a_pack_that_a_repair_keeps_is_not_removed_by_the_next() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A host's own repair marks what is lost. That mark does not count for a prune, and keeps no keeper from making one that
-/// does.
+/// A host's own repair marks what is lost. That mark does not count for a prune, and keeps no keeper from making one
+/// that does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_by_a_keeper_after_one_by_a_host_lets_prunes_go_on() {
     for host_first in [false, true] {
@@ -298,8 +298,8 @@ async fn remove(repo: &TestRepository, keeper: &KeeperKey) {
     Membership::of(&restorer, &repo.context()).remove(&id, None, false, None).await.unwrap();
 }
 
-/// A keeper is removed while its prune deletes. A run that begins after that refers to nothing that the prune is about to
-/// delete.
+/// A keeper is removed while its prune deletes. A run that begins after that refers to nothing that the prune is about
+/// to delete.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_refers_to_nothing_that_a_keeper_condemned_before_it_was_removed() {
     let (mut repo, keeper) = with_what_is_due().await;

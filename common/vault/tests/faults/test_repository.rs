@@ -85,8 +85,8 @@ impl TestRepository {
         }
     }
 
-    /// A repository with two snapshots, of which the first is forgotten while a run with the same files is under way: the
-    /// run refers to what the first one stored. Returns the keeper that forgot it, too.
+    /// A repository with two snapshots, of which the first is forgotten while a run with the same files is under way:
+    /// the run refers to what the first one stored. Returns the keeper that forgot it, too.
     pub(crate) async fn with_a_run_on_what_is_forgotten(
         files: impl Fn(u64) -> Files,
     ) -> (Self, KeeperKey, SnapshotWriter) {

@@ -557,8 +557,8 @@ impl GroupSurvey {
         whole
     }
 
-    /// The needed frames without any place that no trailer refutes, whether a repair marked them as lost or not: they may be
-    /// in any pack whose trailer cannot be read.
+    /// The needed frames without any place that no trailer refutes, whether a repair marked them as lost or not: they
+    /// may be in any pack whose trailer cannot be read.
     pub(crate) fn homeless(&self) -> FrameSet {
         let mut placed = FrameSet::default();
         for (pack, frames) in &self.located {

@@ -1,5 +1,5 @@
-//! Decides what a check says about relations between objects. Nothing here reads: [`relations`](super::relations) gathers
-//! the facts, and hands them over.
+//! Decides what a check says about relations between objects. Nothing here reads: [`relations`](super::relations)
+//! gathers the facts, and hands them over.
 
 use crate::error::{ObjectError, VaultError};
 use crate::format::layout;

@@ -48,8 +48,8 @@ pub(super) fn is_worthless(name: &Name, damage: &Damage) -> bool {
     }
 }
 
-/// Whether a damaged request to forget may be removed. It explains why its snapshot is gone: if the snapshot is there, the
-/// request can be made again, and if not, only someone who gives the snapshot up may remove it.
+/// Whether a damaged request to forget may be removed. It explains why its snapshot is gone: if the snapshot is there,
+/// the request can be made again, and if not, only someone who gives the snapshot up may remove it.
 pub(super) fn damaged_request_goes(is_snapshot_there: bool, forget_damaged: bool) -> bool {
     is_snapshot_there || forget_damaged
 }
@@ -82,8 +82,8 @@ pub(super) fn give_up(is_lost: bool, request: FoundRequest) -> GivingUp {
     }
 }
 
-/// Whether a signer may list the chunks of a run's frames from the trailers of packs, given the signer who registered the
-/// run, if that is known. Runs believe what a writer signs, and nobody signed the trailers of others' packs.
+/// Whether a signer may list the chunks of a run's frames from the trailers of packs, given the signer who registered
+/// the run, if that is known. Runs believe what a writer signs, and nobody signed the trailers of others' packs.
 pub(super) fn may_list_chunks(signer: Signer, registrant: Option<Signer>) -> bool {
     match signer {
         Signer::Writer(_) => registrant.is_none_or(|registrant| registrant == signer),

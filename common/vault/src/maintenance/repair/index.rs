@@ -35,7 +35,8 @@ struct Doubts {
     keys: HashMap<RunId, Option<SealKey>>,
 }
 
-/// Writes a locations object, unless readers would refuse it, and adds it to the survey. Returns whether it was written.
+/// Writes a locations object, unless readers would refuse it, and adds it to the survey. Returns whether it was
+/// written.
 async fn write_places(
     survey: &mut GroupSurvey,
     locations: &Locations,
@@ -136,9 +137,9 @@ impl Maintenance {
         Ok(doubts)
     }
 
-    /// Whether a pack may contain the frame that its trailer lists. Any member of the group can store a pack with a false
-    /// trailer. If that makes several places of a frame, the run's key tells which are true, if the one that the run's
-    /// writer commits to can be opened.
+    /// Whether a pack may contain the frame that its trailer lists. Any member of the group can store a pack with a
+    /// false trailer. If that makes several places of a frame, the run's key tells which are true, if the one that the
+    /// run's writer commits to can be opened.
     async fn may_be_true(
         &self,
         survey: &GroupSurvey,

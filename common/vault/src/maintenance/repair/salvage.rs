@@ -163,7 +163,8 @@ impl Maintenance {
         Ok(chunks)
     }
 
-    /// A header for the new pack: the keys of its runs from the registrations and from the damaged pack. A pack's kind only matters to those who move frames again.
+    /// A header for the new pack: the keys of its runs from the registrations and from the damaged pack. A pack's kind
+    /// only matters to those who move frames again.
     async fn header_for(
         &self,
         survey: &GroupSurvey,
