@@ -14,7 +14,7 @@ use lifeboat_core::Sha256Digest;
 use lifeboat_core::progress::Progress;
 
 use crate::backup::contents_cache::ContentsCache;
-use crate::backup::rescue::{Trailers, by_trust};
+use crate::backup::rescue::{Trailers, by_trust, trust};
 use crate::error::{ObjectError, VaultError};
 use crate::format::authority::Word;
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
@@ -151,7 +151,8 @@ impl Keeping<'_> {
             let registrant = self.registrant(&group, *run).await?;
             for name in &endangered {
                 let stated = of_run.get(name).map_or(&[][..], Vec::as_slice);
-                let by_trust = by_trust(stated, |signer| self.trust(signer, registrant));
+                let standing = |signer| self.repository.roster.standing(signer, group.id);
+                let by_trust = by_trust(stated, |signer| trust(signer, standing(signer), registrant));
                 let whole = self.whole_places(&group, *name, by_trust, &mut trailers).await?;
                 if whole.is_empty() {
                     return Err(gone(format!("frame {} of run {}", name.ordinal, name.run)));

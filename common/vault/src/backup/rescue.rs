@@ -20,6 +20,16 @@ use crate::repository::locate::PLACES_OF_A_MEMBER;
 /// What the trailers of packs list.
 pub(super) type Trailers = HashMap<Sha256Digest, Option<(u64, ListedPlaces)>>;
 
+/// How far a signer, whose relation to the group is `standing`, is trusted about the places of a run's frames, the most
+/// trusted first.
+pub(super) fn trust(signer: Signer, standing: Standing, registrant: Option<WriterId>) -> u8 {
+    match standing {
+        _ if registrant.is_some_and(|writer| signer == Signer::Writer(writer)) => 0,
+        Standing::Keeper | Standing::Root => 1,
+        _ => 2,
+    }
+}
+
 /// Divides places by how far their signers are trusted, the most trusted first. Among these the first place of each
 /// signer comes before the second of any: a signer of many places must not displace others.
 pub(super) fn by_trust(
@@ -49,15 +59,6 @@ impl Keeping<'_> {
     ) -> Result<Option<WriterId>, StoreError> {
         let registration = self.repository.registration(group, run, Word::RunKey).await?;
         Ok(registration.ok().map(|(_, registration)| registration.writer))
-    }
-
-    /// How far a signer is trusted about the places of frames of a run, the most trusted first.
-    pub(super) fn trust(&self, signer: Signer, registrant: Option<WriterId>) -> u8 {
-        match self.repository.roster.standing(signer, self.key.group.id) {
-            _ if registrant.is_some_and(|writer| signer == Signer::Writer(writer)) => 0,
-            Standing::Keeper | Standing::Root => 1,
-            _ => 2,
-        }
     }
 
     /// The places at which the frame is stored whole by the packs' own trailers: those of the most trusted signers that
@@ -121,9 +122,30 @@ mod tests {
     use crate::format::index::FrameLocation;
     use crate::ids::KeeperId;
 
+    fn writer(number: u8) -> Signer {
+        Signer::Writer(WriterId::from_bytes([number; 16]))
+    }
+
     #[test]
-    fn the_registrant_comes_first_then_prunes_and_nobody_displaces_others() {
-        let writer = |n| Signer::Writer(WriterId::from_bytes([n; 16]));
+    fn the_registrant_is_trusted_most_then_those_who_prune() {
+        let keeper = Signer::Keeper(KeeperId::from_bytes([9; 16]));
+        let registrant = Some(WriterId::from_bytes([1; 16]));
+        for (signer, standing, of_one, of_nobody) in [
+            (writer(1), Standing::Writer, 0, 2),
+            (writer(1), Standing::RemovedWriter, 0, 2),
+            (writer(2), Standing::Writer, 2, 2),
+            (writer(2), Standing::RemovedWriter, 2, 2),
+            (keeper, Standing::Keeper, 1, 1),
+            (keeper, Standing::RemovedKeeper, 2, 2),
+            (Signer::Root, Standing::Root, 1, 1),
+        ] {
+            let found = (trust(signer, standing, registrant), trust(signer, standing, None));
+            assert_eq!(found, (of_one, of_nobody), "{signer}, {standing:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_displaces_the_places_of_others() {
         let keeper = Signer::Keeper(KeeperId::from_bytes([9; 16]));
         let place = |offset| {
             let hash = Sha256Digest::of(b"");

@@ -13,6 +13,7 @@ mod findings;
 pub(crate) mod keyring;
 mod known;
 pub(crate) mod objects;
+mod out_of_sight;
 pub(crate) mod packs;
 mod relations;
 pub(super) mod replaced;

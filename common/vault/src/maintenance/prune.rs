@@ -227,7 +227,7 @@ fn see_that_any_group_is_whole(session: &Session, history: &History) -> Result<(
 
 /// After this many deletions, a prune looks whether its roster is still in force.
 const DELETIONS_BY_ONE_ROSTER: usize = 256;
-/// So it does after this long.
+/// It also looks after this long.
 const LONGEST_TRUST: SignedDuration = SignedDuration::from_mins(1);
 
 /// After this many objects that cannot be deleted, no others are tried.

@@ -22,6 +22,7 @@ use crate::format::roster::Roster;
 use crate::ids::{ChunkId, FrameName, GroupId, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::maintenance::check::objects::Body;
+use crate::maintenance::check::out_of_sight::OutOfSight;
 use crate::maintenance::check::verdicts::FrameFacts;
 use crate::repository::access::Session;
 use crate::snapshots::history::History;
@@ -39,8 +40,7 @@ pub(crate) struct Survey {
     /// The snapshots whose manifests name parts that others signed, and the signers. Such a manifest is invalid, but
     /// the part is not.
     pub(crate) misnamed: HashMap<Sha256Digest, Signer>,
-    /// The names of objects and folders that could not be read: the absence of what is there proves nothing.
-    unread: Vec<String>,
+    unread: OutOfSight,
 }
 
 /// The index of one group.
@@ -48,8 +48,8 @@ pub(crate) struct GroupSurvey {
     pub(crate) view: GroupView,
     /// The existing packs, and their sizes.
     pub(crate) packs: BTreeMap<Sha256Digest, u64>,
-    /// The names of packs, and of folders of packs, that could not be read.
-    unread_packs: Vec<String>,
+    /// The packs, and folders of packs, that could not be read.
+    unread_packs: OutOfSight,
     /// The live snapshots whose parts are whole.
     pub(crate) snapshots: Vec<Needs>,
     /// All frames that they need.
@@ -182,7 +182,7 @@ impl Survey {
             keys: HashSet::new(),
             parts,
             misnamed: HashMap::new(),
-            unread: Vec::new(),
+            unread: OutOfSight::default(),
         }
     }
 
@@ -266,21 +266,22 @@ impl Survey {
     }
 
     pub(crate) fn add_unread(&mut self, key: &str) {
-        let is_of = |survey: &&mut GroupSurvey| is_at_or_below(key, &layout::packs(survey.view.id));
-        if let Some(survey) = self.groups.iter_mut().find(is_of) {
-            survey.unread_packs.push(key.to_owned());
+        for survey in &mut self.groups {
+            if key.starts_with(&layout::packs(survey.view.id)) {
+                survey.unread_packs.add(key);
+            }
         }
-        self.unread.push(key.to_owned());
+        self.unread.add(key);
     }
 
     /// Whether an object could not be read: itself, or a folder in its name.
     pub(crate) fn is_unread(&self, key: &str) -> bool {
-        self.unread.iter().any(|unread| is_at_or_below(key, unread))
+        self.unread.covers(key)
     }
 
     /// Whether any object below a folder could not be read.
     pub(crate) fn is_unread_below(&self, folder: &str) -> bool {
-        self.unread.iter().any(|unread| is_at_or_below(unread, folder)) || self.is_unread(folder)
+        self.unread.is_any_below(folder)
     }
 
     /// Whether any object of a group's index, or all its packs, could not be read.
@@ -340,17 +341,12 @@ impl Survey {
     }
 }
 
-/// Whether `key` is `folder`, or below it.
-fn is_at_or_below(key: &str, folder: &str) -> bool {
-    key.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 impl GroupSurvey {
     fn new(view: &GroupView) -> Self {
         Self {
             view: view.clone(),
             packs: BTreeMap::new(),
-            unread_packs: Vec::new(),
+            unread_packs: OutOfSight::default(),
             snapshots: Vec::new(),
             needed: FrameSet::default(),
             most_needed: SMALL,
@@ -379,8 +375,7 @@ impl GroupSurvey {
 
     /// Whether a pack may exist although this user cannot see it.
     pub(crate) fn may_hide(&self, pack: &Sha256Digest) -> bool {
-        let key = layout::pack(self.view.id, pack);
-        self.unread_packs.iter().any(|unread| is_at_or_below(&key, unread))
+        self.unread_packs.covers(&layout::pack(self.view.id, pack))
     }
 
     fn add_part(

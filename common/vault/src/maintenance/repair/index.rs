@@ -61,8 +61,8 @@ impl Maintenance {
     ) -> Result<(), VaultError> {
         let packs = self.packs_to_index(survey, findings).await?;
         let mut doubts = match &self.restorer {
-            Some(_) => self.doubts(survey, &packs).await?,
-            None => Doubts::default(),
+            Some(_) if !packs.is_empty() => self.doubts(survey, &packs).await?,
+            _ => Doubts::default(),
         };
         for round in packs.into_iter().collect::<Vec<_>>().chunks(PACKS_A_ROUND) {
             self.stop_if_asked()?;
