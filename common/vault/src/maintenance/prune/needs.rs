@@ -20,10 +20,8 @@ pub(super) struct LeftSnapshot {
     pub(super) writer: WriterId,
     /// The names of its manifest and of the countersignatures beside it.
     pub(super) objects: Vec<String>,
-    /// The name of its part, if that can be read.
-    pub(super) part: Option<String>,
-    /// The run that made it, if the part can be read.
-    pub(super) run: Option<RunId>,
+    /// The name of its part and the run that made it, if the part is this writer's and can be read.
+    pub(super) part: Option<(String, RunId)>,
 }
 
 /// A part that no manifest names: of a run that was killed just before its end, or that is about to end.
@@ -66,10 +64,10 @@ impl Needs {
 
     /// Adds a snapshot that does not count.
     pub(super) fn leave(&mut self, snapshot: LeftSnapshot) {
-        if let Some(run) = snapshot.run {
-            self.made_snapshots.entry(run).or_default().insert(snapshot.writer);
+        if let Some((part, run)) = &snapshot.part {
+            self.made_snapshots.entry(*run).or_default().insert(snapshot.writer);
+            self.named_parts.insert(part.clone());
         }
-        self.named_parts.extend(snapshot.part.clone());
         self.left.push(snapshot);
     }
 
@@ -103,15 +101,15 @@ impl Needs {
         let live = &self.live;
         let is_evidence = |snapshot: &LeftSnapshot, time: Timestamp| {
             let is_young = |run| registered(run).is_some_and(|at| !is_old(at, time));
-            snapshot.run.is_some_and(|run| is_young(run) && live.has_run(run))
+            snapshot.part.as_ref().is_some_and(|(_, run)| is_young(*run) && live.has_run(*run))
         };
         let left = std::mem::take(&mut self.left).into_iter();
         let (kept, left): (Vec<_>, Vec<_>) = left.partition(|snapshot| is_evidence(snapshot, due));
-        self.kept_parts.extend(kept.into_iter().filter_map(|snapshot| snapshot.part));
+        self.kept_parts.extend(kept.into_iter().filter_map(|snapshot| snapshot.part).map(|(part, _)| part));
         for snapshot in left {
             let stays_for_now = is_evidence(&snapshot, now);
             let LeftSnapshot { mut objects, part, .. } = snapshot;
-            objects.extend(part.filter(|part| !self.kept_parts.contains(part)));
+            objects.extend(part.map(|(part, _)| part).filter(|part| !self.kept_parts.contains(part)));
             if stays_for_now {
                 self.evidence.extend(objects.iter().cloned());
             }
@@ -164,13 +162,12 @@ impl Planner<'_> {
         let mut objects: Vec<String> =
             self.below(&format!("{key}.sig")).map(|(key, _)| key.clone()).collect();
         objects.push(key);
-        let mut left = LeftSnapshot { writer: recorded.writer, objects, part: None, run: None };
+        let mut left = LeftSnapshot { writer: recorded.writer, objects, part: None };
         // A part that another writer signed is not this snapshot's, whatever its manifest names.
         if let Ok(manifest) = &recorded.manifest
             && let Ok(part) = self.repository.part(manifest, self.group).await?
         {
-            left.part = Some(layout::part(self.group.id, &manifest.part));
-            left.run = Some(part.run);
+            left.part = Some((layout::part(self.group.id, &manifest.part), part.run));
         }
         Ok(left)
     }

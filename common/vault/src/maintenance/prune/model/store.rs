@@ -384,8 +384,7 @@ impl Store {
                 needs.leave(LeftSnapshot {
                     writer: writer(number),
                     objects: vec![Name::Manifest(number).key()],
-                    part: Some(part),
-                    run: run.part.map(|_| id(number)),
+                    part: run.part.map(|_| (part, id(number))),
                 });
             } else {
                 needs.keep(writer(number), part, id(number), &set(number));

@@ -32,8 +32,7 @@ fn left(number: u8) -> LeftSnapshot {
     LeftSnapshot {
         writer: WRITER,
         objects: vec![format!("m{number}"), format!("s{number}")],
-        part: Some(format!("p{number}")),
-        run: Some(run(number)),
+        part: Some((format!("p{number}"), run(number))),
     }
 }
 
@@ -90,13 +89,21 @@ fn a_part_stays_while_a_manifest_names_it_that_stays() {
 }
 
 #[test]
-fn a_snapshot_whose_part_cannot_be_read_goes_and_ends_no_run() {
+fn a_snapshot_whose_part_cannot_be_read_goes_without_it_and_ends_no_run() {
     let mut needs = Needs::default();
-    needs.leave(LeftSnapshot { run: None, ..left(1) });
-    needs.leave(LeftSnapshot { run: None, part: None, objects: vec!["m2".to_owned()], ..left(2) });
+    needs.leave(LeftSnapshot { part: None, ..left(1) });
     needs.settle(|_| Some(stored(false)), now(), SignedDuration::ZERO);
-    assert_eq!(dead(&needs), ["m1", "m2", "p1", "s1"]);
+    assert_eq!(dead(&needs), ["m1", "s1"]);
     assert!(needs.made_snapshots.is_empty());
+}
+
+#[test]
+fn a_part_is_named_by_the_manifests_that_were_added_and_by_no_other() {
+    let mut needs = Needs::default();
+    needs.keep(WRITER, "p1".to_owned(), run(1), &frames(&[]));
+    needs.leave(left(2));
+    needs.leave(LeftSnapshot { part: None, ..left(3) });
+    assert_eq!(["p1", "p2", "p3"].map(|part| needs.names_part(part)), [true, true, false]);
 }
 
 #[test]
