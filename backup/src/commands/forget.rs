@@ -7,10 +7,10 @@ use lifeboat_vault::{Asked, Listing, Rules, Snapshot, apply_rules, forget, left_
 
 /// Forget snapshots by rules or by id
 ///
-/// Rules count within one host's snapshots of the same things. An incomplete snapshot displaces no complete one, and one
-/// that claims an earlier time than those before it displaces none of them. A forgotten snapshot is no longer listed; what
-/// it alone needed is deleted by `prune`. A writer key can forget its own host's snapshots only, and nobody goes below
-/// the retention floor of the repository (`key floor`) but a recovery key.
+/// Rules count within one host's snapshots of the same things. An incomplete snapshot displaces no complete one, and
+/// one that claims an earlier time than those before it does not displace any of them. A forgotten snapshot is no
+/// longer listed; what it alone needed is deleted by `prune`. A writer key can forget its own host's snapshots only,
+/// and nobody goes below the retention floor of the repository (`key floor`) but a recovery key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lifeboat-backup forget --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run

@@ -118,7 +118,13 @@ pub struct Committed {
     pub incomplete: bool,
 }
 
-const CAPTURE_PANICKED: VaultError = VaultError::Internal("the capturing thread panicked");
+/// Does work that blocks on a thread for that.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, VaultError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| VaultError::Internal("the capturing thread panicked"))?
+}
 
 /// A snapshot that is being taken.
 pub struct SnapshotWriter {
@@ -260,8 +266,7 @@ impl SnapshotWriter {
     /// the way to the store. The capture goes on, until it notices that it is cancelled, if nobody waits for it any
     /// more.
     pub async fn capture(mut self, stream: Stream) -> Result<(Self, StreamOutcome), VaultError> {
-        let capture = move || self.capture_blocking(stream).map(|outcome| (self, outcome));
-        tokio::task::spawn_blocking(capture).await.map_err(|_| CAPTURE_PANICKED)?
+        on_a_thread(move || self.capture_blocking(stream).map(|outcome| (self, outcome))).await
     }
 
     fn capture_blocking(&mut self, mut stream: Stream) -> Result<StreamOutcome, VaultError> {
@@ -305,8 +310,7 @@ impl SnapshotWriter {
 
     /// Stores a document beside the streams, sealed like file contents.
     pub async fn document(mut self, name: String, bytes: Vec<u8>) -> Result<Self, VaultError> {
-        let store = move || self.document_blocking(&name, &bytes).map(|()| self);
-        tokio::task::spawn_blocking(store).await.map_err(|_| CAPTURE_PANICKED)?
+        on_a_thread(move || self.document_blocking(&name, &bytes).map(|()| self)).await
     }
 
     fn document_blocking(&mut self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
@@ -339,8 +343,7 @@ impl SnapshotWriter {
             ..
         } = self;
         let progress = &context.progress;
-        let stored =
-            tokio::task::spawn_blocking(move || chunks.finish()).await.map_err(|_| CAPTURE_PANICKED)??;
+        let stored = on_a_thread(move || chunks.finish()).await?;
         // Everything is stored: a run that ends before its manifest is stored leaves all of it to the next one.
         caches.checkpoint(keys.run, &stored.packed.chunk_counts.keys().copied().collect());
         let mut committed = Committed {

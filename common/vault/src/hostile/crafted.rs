@@ -93,6 +93,14 @@ impl Crafted {
         context().with_clock(self.clock.clone())
     }
 
+    /// Takes away all objects of a folder.
+    pub(crate) fn lose(&self, folder: &str) {
+        let below = format!("{folder}/");
+        for key in self.faults.contents().into_keys().filter(|key| key.starts_with(&below)) {
+            self.faults.take_away(&key);
+        }
+    }
+
     /// Writes all stored objects into a folder.
     pub(crate) fn write_to(&self, folder: &Path) {
         for (key, bytes) in self.faults.contents() {

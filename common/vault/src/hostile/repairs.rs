@@ -37,10 +37,7 @@ async fn a_pack_that_lists_an_impossible_frame_stops_no_repair_of_others() {
             let pack = pack.finish(&member.view.index_key, id, group);
             member.store_pack(crafted, pack.bytes);
         }
-        let locations = layout::locations_of(member.view.id);
-        for key in crafted.faults.contents().into_keys().filter(|key| key.starts_with(&locations)) {
-            crafted.faults.take_away(&key);
-        }
+        crafted.lose(&layout::locations_of(member.view.id));
         let maintenance = crafted.maintenance().await;
         let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
         assert_eq!(repaired.marked_frames, 0, "attacked: {is_attacked}: whole frames are marked as lost");
@@ -75,10 +72,7 @@ async fn packs_that_list_one_frame_very_often_stop_no_repair_of_others() {
             let pack = pack.finish(&member.view.index_key, id, group);
             member.store_pack(crafted, pack.bytes);
         }
-        let locations = layout::locations_of(member.view.id);
-        for key in crafted.faults.contents().into_keys().filter(|key| key.starts_with(&locations)) {
-            crafted.faults.take_away(&key);
-        }
+        crafted.lose(&layout::locations_of(member.view.id));
         let maintenance = if is_keeper {
             Maintenance::new(crafted.as_keeper(keeper).await, context())
         } else {
@@ -175,12 +169,8 @@ async fn a_false_key_in_a_header_makes_no_repair_leave_out_true_places() {
     member.store_pack(crafted, pack.bytes);
     let signed = member.sign(Purpose::Contents, &Contents { runs });
     crafted.faults.plant(&layout::contents_object(group, &Sha256Digest::of(&signed)), signed);
-    let lost = [layout::locations_of(group), layout::runs(group)];
-    for key in crafted.faults.contents().into_keys() {
-        if lost.iter().any(|folder| key.starts_with(folder)) {
-            crafted.faults.take_away(&key);
-        }
-    }
+    crafted.lose(&layout::locations_of(group));
+    crafted.lose(&layout::runs(group));
     let maintenance = crafted.maintenance().await;
     let repaired = maintenance.repair(RepairOptions::default()).await.unwrap();
     assert_eq!(repaired.marked_frames, 0, "whole frames are marked as lost");

@@ -157,7 +157,7 @@ impl Maintenance {
             let is_owned = shard.owns(&passed.place);
             if passed.obstacle.may_hide_objects() {
                 // What it hides may be another shard's to check.
-                survey.add_unread(&passed.place);
+                survey.unread.add(&passed.place);
                 if is_owned {
                     findings.hidden(&passed.place, passed.obstacle);
                 }
@@ -234,7 +234,7 @@ impl Maintenance {
             Err(ReadFault::Gone) => None,
             Err(ReadFault::Unread(error)) => {
                 findings.unread(&entry.key, &error);
-                survey.add_unread(&entry.key);
+                survey.unread.add(&entry.key);
                 None
             }
         };

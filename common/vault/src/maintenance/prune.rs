@@ -25,8 +25,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Context;
-use lifeboat_core::clock::Clock;
-use lifeboat_core::progress::{Progress, Unit};
+use lifeboat_core::progress::Unit;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
@@ -166,16 +165,7 @@ pub async fn prune(
             continue;
         }
         progress.phase("working out what is needed", Unit::Items, None);
-        let round = Round {
-            repository,
-            group,
-            pen,
-            options,
-            now,
-            listing: &listing,
-            progress,
-            clock: &*context.clock,
-        };
+        let round = Round { repository, group, pen, options, now, listing: &listing, context };
         let outcome =
             match GroupPlan::work_out(session, group, &history, &listing, now, options.grace, progress).await
             {
@@ -241,8 +231,7 @@ struct Round<'a> {
     options: &'a PruneOptions,
     now: Timestamp,
     listing: &'a Listing,
-    progress: &'a dyn Progress,
-    clock: &'a dyn Clock,
+    context: &'a Context,
 }
 
 impl Round<'_> {
@@ -286,7 +275,7 @@ impl Round<'_> {
 
     /// Writes new packs, then locations, then contents: a reader that finds the new index finds what it names.
     async fn write_what_replaces(&self, plan: &mut GroupPlan) -> Result<(), VaultError> {
-        self.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
+        self.context.progress.phase("repacking", Unit::Items, Some(plan.moves.len() as u64));
         let moved = self.repository.move_frames(self.group, &plan.moves, None).await??;
         for pack in &moved {
             plan.rehome(self.group, pack);
@@ -329,12 +318,12 @@ impl Round<'_> {
 
     /// Deletes objects, in this order.
     async fn sweep(&self, objects: &[&String], pruned: &mut Pruned) -> Result<(), VaultError> {
-        self.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
+        self.context.progress.phase("deleting", Unit::Items, Some(objects.len() as u64));
         let (mut deleted, mut undeleted) = (0_u64, Vec::new());
         let mut looked: Option<Timestamp> = None;
         for (number, key) in objects.iter().enumerate() {
             // A machine that slept meanwhile looks again.
-            let now = self.clock.now();
+            let now = self.context.clock.now();
             let is_recent = looked.is_some_and(|at| now.duration_since(at).abs() < LONGEST_TRUST);
             if number % DELETIONS_BY_ONE_ROSTER == 0 || !is_recent {
                 self.repository.see_that_a_prune_may_go_on(self.pen.signer).await?;
@@ -355,7 +344,7 @@ impl Round<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.progress.advance(1);
+            self.context.progress.advance(1);
         }
         pruned.deleted_objects += deleted;
         let others = undeleted.len().saturating_sub(1);

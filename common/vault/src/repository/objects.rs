@@ -25,9 +25,7 @@ impl Repository {
         &self,
         folder: &str,
     ) -> Result<(Vec<Entry>, Option<ObjectError>), StoreError> {
-        let listing = listing::listing(&self.store, folder).await?;
-        let gap = listing.gap_in(folder).map(ObjectError::out_of_reach);
-        Ok((listing.entries, gap))
+        self.entries_and_gap(folder, |_| true).await
     }
 
     /// The objects of a folder of numbered objects, and what may hide more of these. What is hidden in a folder beside
@@ -36,11 +34,18 @@ impl Repository {
         &self,
         folder: &str,
     ) -> Result<(Vec<Entry>, Option<ObjectError>), StoreError> {
-        let mut listing = listing::listing(&self.store, folder).await?;
         let below = format!("{folder}/");
-        listing.passed_over.retain(|passed| {
-            !passed.place.starts_with(&below) || layout::sequence_of(&passed.place).is_some()
-        });
+        let counts = |place: &str| !place.starts_with(&below) || layout::sequence_of(place).is_some();
+        self.entries_and_gap(folder, counts).await
+    }
+
+    async fn entries_and_gap(
+        &self,
+        folder: &str,
+        counts: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<Entry>, Option<ObjectError>), StoreError> {
+        let mut listing = listing::listing(&self.store, folder).await?;
+        listing.passed_over.retain(|passed| counts(&passed.place));
         let gap = listing.gap_in(folder).map(ObjectError::out_of_reach);
         Ok((listing.entries, gap))
     }

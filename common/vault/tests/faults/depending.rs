@@ -280,16 +280,7 @@ fn keys(repo: &TestRepository, folder: &str) -> Vec<String> {
 
 /// Two snapshots, of which the first was forgotten and condemned long enough ago for a prune to delete it.
 async fn with_what_is_due() -> (TestRepository, KeeperKey) {
-    let mut repo = TestRepository::new().await;
-    let files = |seed| changing_and_staying(seed, 2_200_000);
-    repo.snapshot(&files(0)).await.unwrap();
-    repo.snapshot(&files(1)).await.unwrap();
-    let keeper = repo.add_keeper().await;
-    let session = repo.as_keeper(&keeper).await.unwrap();
-    repo.forget_all_but(&session, 1).await.unwrap();
-    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
-    repo.faults.advance(days(GRACE_DAYS) + DAY);
-    (repo, keeper)
+    TestRepository::ready_to_sweep([0, 1].map(|seed| changing_and_staying(seed, 2_200_000))).await
 }
 
 async fn remove(repo: &TestRepository, keeper: &KeeperKey) {
@@ -323,7 +314,7 @@ async fn a_run_refers_to_nothing_that_a_keeper_condemned_before_it_was_removed()
 }
 
 /// A keeper is removed, the floor is raised, or the newest roster is damaged while a prune works out what to delete. A
-/// new host is no reason to stop.
+/// new host does not stop it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prune_deletes_nothing_after_a_roster_that_forbids_it() {
     for (what, goes_on) in [("removal", false), ("floor", false), ("damage", false), ("host", true)] {

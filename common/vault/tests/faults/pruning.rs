@@ -301,16 +301,7 @@ async fn interleave(
 
 /// Three snapshots, of which all but the newest were forgotten and condemned, long enough ago to be swept now.
 async fn ready_to_sweep() -> (TestRepository, KeeperKey) {
-    let mut repo = TestRepository::new().await;
-    for seed in 0..3 {
-        repo.snapshot(&files(seed)).await.unwrap();
-    }
-    let keeper = repo.add_keeper().await;
-    let session = repo.as_keeper(&keeper).await.unwrap();
-    repo.forget_all_but(&session, 1).await.unwrap();
-    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
-    repo.faults.advance(days(GRACE_DAYS) + DAY);
-    (repo, keeper)
+    TestRepository::ready_to_sweep((0..3).map(files)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,10 +16,10 @@ use lifeboat_testkit::{FakeClock, FaultStore, context};
 pub(crate) use lifeboat_testkit::{noise, silent};
 use lifeboat_vault::source::{Body, Found, Layout, Source, Unreadable};
 use lifeboat_vault::{
-    Asked, Committed, Consistency, Floor, FolderSource, KeeperKey, Listing, Membership, NewRepository,
-    OpenSnapshot, PackSizes, PinFile, PruneOptions, Pruned, RecoveryKeyFile, RecoverySession, Repository,
-    Session, Snapshot, SnapshotOptions, SnapshotWriter, Stream, StreamKind, TargetFolder, VaultError,
-    WriterKey, forget, prune,
+    Asked, Committed, Consistency, Floor, FolderSource, GRACE_DAYS, KeeperKey, Listing, Membership,
+    NewRepository, OpenSnapshot, PackSizes, PinFile, PruneOptions, Pruned, RecoveryKeyFile, RecoverySession,
+    Repository, Session, Snapshot, SnapshotOptions, SnapshotWriter, Stream, StreamKind, TargetFolder,
+    VaultError, WriterKey, forget, prune,
 };
 
 /// The contents of a folder: names and bytes.
@@ -99,6 +99,21 @@ impl TestRepository {
         let session = repo.as_keeper(&keeper).await.unwrap();
         repo.forget_all_but(&session, 1).await.unwrap();
         (repo, keeper, run)
+    }
+
+    /// Snapshots of these files, of which all but the newest were forgotten and condemned, long enough ago to be swept
+    /// now.
+    pub(crate) async fn ready_to_sweep(snapshots: impl IntoIterator<Item = Files>) -> (Self, KeeperKey) {
+        let mut repo = Self::new().await;
+        for files in snapshots {
+            repo.snapshot(&files).await.unwrap();
+        }
+        let keeper = repo.add_keeper().await;
+        let session = repo.as_keeper(&keeper).await.unwrap();
+        repo.forget_all_but(&session, 1).await.unwrap();
+        repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+        repo.faults.advance(days(GRACE_DAYS) + DAY);
+        (repo, keeper)
     }
 
     /// The same repository in a separate store, for another sequence of events.

@@ -15,6 +15,7 @@ use crate::format::pack::{MAX_HEADER, read_header};
 use crate::format::roster::Roster;
 use crate::ids::RunId;
 use crate::maintenance::check::findings::{Damage, DamageKind, Findings, Remedy};
+use crate::maintenance::check::out_of_sight::OutOfSight;
 use crate::maintenance::check::packs::PackReading;
 use crate::maintenance::check::replaced::{Search, find_in_trailers, replaced};
 use crate::maintenance::check::scope::Shard;
@@ -68,7 +69,7 @@ impl Maintenance {
         for (key, error) in &packs.unread {
             findings.unread(key, error);
         }
-        if !survey.has(layout::MARKER) && !survey.is_unread(layout::MARKER) {
+        if !survey.has(layout::MARKER) && !survey.unread.covers(layout::MARKER) {
             findings.damage(
                 shard,
                 Damage {
@@ -82,7 +83,7 @@ impl Maintenance {
         }
         rosters::report(&self.session.repository().all_holes().await?, shard, findings);
         history(survey, shard, findings);
-        if !survey.is_unread_below("keys") {
+        if !survey.unread.is_any_below("keys") {
             keyring::check(&self.session.repository().roster, survey, shard, findings);
         }
         for (group, hash, reading) in &packs.faults {
@@ -100,7 +101,7 @@ impl Maintenance {
                 continue;
             }
             self.compare_claims(&mut survey.groups[number], shard, findings).await?;
-            self.relate_group(&survey.groups[number], packs, shard, findings).await?;
+            self.relate_group(&survey.groups[number], &survey.unread, packs, shard, findings).await?;
             self.name_snapshots(&survey.groups[number], findings).await?;
         }
         Ok(())
@@ -143,6 +144,7 @@ impl Maintenance {
     async fn relate_group(
         &self,
         survey: &GroupSurvey,
+        unread: &OutOfSight,
         packs: &PacksRead,
         shard: Shard,
         findings: &mut Findings,
@@ -168,7 +170,7 @@ impl Maintenance {
                 findings.pass(shard, layout::pack(*group, hash), verdict, faulty.and(&lost));
             }
         }
-        located_packs(survey, &missing, &lost, shard, findings);
+        located_packs(survey, unread, (&missing, &lost), shard, findings);
         self.unplaced(survey, &lost, shard, findings).await?;
         unlisted(survey, &whole, shard, findings);
         listed_in_vain(survey, shard, findings);
@@ -311,7 +313,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         VaultError::Object(ObjectError::OutOfReach { .. }) => false,
         VaultError::Withheld { writer, .. } | VaultError::Claimed { writer, .. } => {
             let folders = [layout::snapshots_of(*writer), layout::forget_of(*writer)];
-            !folders.iter().any(|folder| survey.is_unread_below(folder))
+            !folders.iter().any(|folder| survey.unread.is_any_below(folder))
         }
         _ => true,
     };
@@ -328,7 +330,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
     for recorded in &history.snapshots {
         findings.snapshots += u64::from(recorded.is_live());
         let key = layout::snapshot(recorded.writer, recorded.sequence);
-        if survey.is_unread(&key) {
+        if survey.unread.covers(&key) {
             continue;
         }
         match verdicts::manifest(recorded.standing, recorded.manifest.as_ref().err()) {
@@ -363,7 +365,7 @@ fn history(survey: &Survey, shard: Shard, findings: &mut Findings) {
         findings.notes.push(format!("{given_up} damaged snapshots were given up; prune deletes them"));
     }
     for (key, group, part) in survey.parts_without_whole() {
-        if survey.is_unread_below(&layout::parts(group)) {
+        if survey.unread.is_any_below(&layout::parts(group)) {
             continue;
         }
         let snapshots = survey.snapshots_on(group, &part);
@@ -383,12 +385,13 @@ fn closed_pack(key: String, reading: &PackReading, shard: Shard, findings: &mut 
 /// Packs that the index names but that do not exist, or are shorter or longer.
 fn located_packs(
     survey: &GroupSurvey,
-    missing: &FrameSet,
-    lost: &FrameSet,
+    unread: &OutOfSight,
+    (missing, lost): (&FrameSet, &FrameSet),
     shard: Shard,
     findings: &mut Findings,
 ) {
-    for (pack, located) in survey.located.iter().filter(|(pack, _)| !survey.may_hide(pack)) {
+    let is_in_sight = |pack: &Sha256Digest| !unread.covers(&layout::pack(survey.view.id, pack));
+    for (pack, located) in survey.located.iter().filter(|(pack, _)| is_in_sight(pack)) {
         let frames = survey.frames_in(pack);
         let costs = frames.and(lost);
         let stated: Vec<u64> = located.iter().map(|located| located.size).collect();

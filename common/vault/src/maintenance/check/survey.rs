@@ -40,7 +40,8 @@ pub(crate) struct Survey {
     /// The snapshots whose manifests name parts that others signed, and the signers. Such a manifest is invalid, but
     /// the part is not.
     pub(crate) misnamed: HashMap<Sha256Digest, Signer>,
-    unread: OutOfSight,
+    /// What could not be read.
+    pub(crate) unread: OutOfSight,
 }
 
 /// The index of one group.
@@ -48,8 +49,6 @@ pub(crate) struct GroupSurvey {
     pub(crate) view: GroupView,
     /// The existing packs, and their sizes.
     pub(crate) packs: BTreeMap<Sha256Digest, u64>,
-    /// The packs, and folders of packs, that could not be read.
-    unread_packs: OutOfSight,
     /// The live snapshots whose parts are whole.
     pub(crate) snapshots: Vec<Needs>,
     /// All frames that they need.
@@ -265,29 +264,11 @@ impl Survey {
         }
     }
 
-    pub(crate) fn add_unread(&mut self, key: &str) {
-        for survey in &mut self.groups {
-            if key.starts_with(&layout::packs(survey.view.id)) {
-                survey.unread_packs.add(key);
-            }
-        }
-        self.unread.add(key);
-    }
-
-    /// Whether an object could not be read: itself, or a folder in its name.
-    pub(crate) fn is_unread(&self, key: &str) -> bool {
-        self.unread.covers(key)
-    }
-
-    /// Whether any object below a folder could not be read.
-    pub(crate) fn is_unread_below(&self, folder: &str) -> bool {
-        self.unread.is_any_below(folder)
-    }
-
     /// Whether any object of a group's index, or all its packs, could not be read.
     pub(crate) fn is_index_unread(&self, group: GroupId) -> bool {
         let folders = layout::index_folders(group);
-        folders.iter().any(|folder| self.is_unread_below(folder)) || self.is_unread(&layout::packs(group))
+        folders.iter().any(|folder| self.unread.is_any_below(folder))
+            || self.unread.covers(&layout::packs(group))
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
@@ -346,7 +327,6 @@ impl GroupSurvey {
         Self {
             view: view.clone(),
             packs: BTreeMap::new(),
-            unread_packs: OutOfSight::default(),
             snapshots: Vec::new(),
             needed: FrameSet::default(),
             most_needed: SMALL,
@@ -371,11 +351,6 @@ impl GroupSurvey {
             damaged: Vec::new(),
             parts_seen: HashSet::new(),
         }
-    }
-
-    /// Whether a pack may exist although this user cannot see it.
-    pub(crate) fn may_hide(&self, pack: &Sha256Digest) -> bool {
-        self.unread_packs.covers(&layout::pack(self.view.id, pack))
     }
 
     fn add_part(
