@@ -113,6 +113,10 @@ pub(super) fn tests(
 /// Runs the attacks on the vault, and explores the model of its protocol, which takes minutes.
 pub(super) fn attacks(terminal: &Terminal, options: &Options, results: &mut Results) -> Ending {
     let mut command = test_programs(options);
+    if options.long {
+        // Exploring every order of steps would take hours.
+        command.args(["--config", "profile.dev.package.lifeboat-vault.opt-level=2"]);
+    }
     command.args(["--workspace", "--lib", "--", "--ignored"]);
     match &options.name {
         Some(name) => command.arg(name),

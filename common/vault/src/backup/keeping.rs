@@ -64,7 +64,10 @@ impl Keeping<'_> {
         if is_past_lease(self.registered, stored) {
             return Err(VaultError::PastLease { days: LEASE_DAYS });
         }
-        self.keep(false, progress).await?;
+        let excluded = self.repository.excluded(&GroupView::from(&self.key.group)).await?;
+        // If nothing was condemned since the run began, only the frames that condemnations and losses name are affected.
+        let is_any_new = !excluded.packs.is_subset(&self.condemned);
+        self.rescue(self.endangered(&excluded, is_any_new, progress).await?).await?;
         Ok(stored)
     }
 
@@ -119,43 +122,57 @@ impl Keeping<'_> {
         if let Some(missing) = runs.iter().find(|run| !listed.contains(*run)) {
             return Err(gone(missing.clone()));
         }
-        match condemned.into_iter().find_map(|mut found| found.body.objects.pop()) {
-            Some(key) => Err(gone(format!("{key}, which is condemned"))),
-            None => self.keep(true, progress).await,
+        if let Some(key) = condemned.into_iter().find_map(|mut found| found.body.objects.pop()) {
+            return Err(gone(format!("{key}, which is condemned")));
+        }
+        let excluded = self.repository.excluded(&group).await?;
+        // It is too late to move them: the same frames of the same run make the same pack, which may be condemned.
+        match self.endangered(&excluded, true, progress).await?.into_values().flatten().next() {
+            Some(name) => Err(gone(frame(name))),
+            None => Ok(()),
         }
     }
 
-    /// Moves what is condemned and needed to packs of this run's own. If nothing was condemned since the run began and
-    /// it is not `late`, only checks the frames that condemnations and losses name.
-    async fn keep(&self, late: bool, progress: &Arc<dyn Progress>) -> Result<(), VaultError> {
+    /// The needed frames that prunes or losses threaten: those that are `excluded` by name and, `by_place`, those that
+    /// have no place in a pack that stays.
+    async fn endangered(
+        &self,
+        excluded: &Excluded,
+        by_place: bool,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<BTreeMap<RunId, BTreeSet<FrameName>>, VaultError> {
         let group = GroupView::from(&self.key.group);
-        let excluded: Excluded = self.repository.excluded(&group).await?;
-        let placed = if late || !excluded.packs.is_subset(&self.condemned) {
+        let placed = if by_place {
             let known = ContentsCache::new(self.repository, &group, self.cache, progress);
-            Some(known.placed(&excluded).await?)
+            Some(known.placed(excluded).await?)
         } else {
             None
         };
         let is_endangered = |name: &FrameName| {
             excluded.frames.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
         };
-        let (mut moves, mut trailers) = (Moves::new(), Trailers::default());
-        for (run, frames) in self.needed {
+        let of_run = self.needed.iter().map(|(run, frames)| {
             let names = frames.keys().map(|ordinal| run.frame(*ordinal));
-            let endangered: BTreeSet<FrameName> = names.filter(is_endangered).collect();
-            if endangered.is_empty() {
-                continue;
-            }
+            (*run, names.filter(is_endangered).collect::<BTreeSet<FrameName>>())
+        });
+        Ok(of_run.filter(|(_, endangered)| !endangered.is_empty()).collect())
+    }
+
+    /// Moves needed frames to packs of this run's own.
+    async fn rescue(&self, endangered: BTreeMap<RunId, BTreeSet<FrameName>>) -> Result<(), VaultError> {
+        let group = GroupView::from(&self.key.group);
+        let (mut moves, mut trailers) = (Moves::new(), Trailers::default());
+        for (run, endangered) in &endangered {
             let is_wanted = |ordinal| endangered.contains(&run.frame(ordinal));
             let of_run = self.repository.stated_places(&group, *run, is_wanted).await?;
             let registrant = self.registrant(&group, *run).await?;
-            for name in &endangered {
+            for name in endangered {
                 let stated = of_run.get(name).map_or(&[][..], Vec::as_slice);
                 let standing = |signer| self.repository.roster.standing(signer, group.id);
                 let by_trust = by_trust(stated, |signer| trust(signer, standing(signer), registrant));
                 let whole = self.whole_places(&group, *name, by_trust, &mut trailers).await?;
                 if whole.is_empty() {
-                    return Err(gone(format!("frame {} of run {}", name.ordinal, name.run)));
+                    return Err(gone(frame(*name)));
                 }
                 for place in whole {
                     moves.entry(place.pack).or_default().push((*name, place));
@@ -176,6 +193,10 @@ pub(crate) fn is_past_lease(registered: Timestamp, part_stored: Timestamp) -> bo
 /// Whether a manifest was stored so long after its part that what it needs may have been deleted in between.
 pub(crate) fn is_late(part_stored: Timestamp, manifest_stored: Timestamp) -> bool {
     manifest_stored.duration_since(part_stored) > MARGIN
+}
+
+fn frame(name: FrameName) -> String {
+    format!("frame {} of run {}", name.ordinal, name.run)
 }
 
 fn gone(evidence: String) -> VaultError {

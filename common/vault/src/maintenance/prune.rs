@@ -29,7 +29,7 @@ use lifeboat_core::progress::Unit;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
-use self::sweep::{Condemning, Unneeded, is_due, is_useless_of_removed, to_delete, to_lift};
+use self::sweep::{is_due, is_useless_of_removed, to_condemn, to_delete, to_lift};
 use crate::error::VaultError;
 use crate::format::authority::Word;
 use crate::format::condemnation::{Condemnation, GRACE};
@@ -165,16 +165,19 @@ pub async fn prune(
             continue;
         }
         progress.phase("working out what is needed", Unit::Items, None);
+        let is_there = |key: &str| listing.contains_key(key);
+        let (found, unusable) = repository.condemnations(group, Word::CondemnedToPrune, is_there).await?;
+        pruned.warnings.extend(unusable.iter().map(ToString::to_string));
+        let condemned = found.iter().flat_map(|found| found.body.objects.iter().cloned()).collect();
         let round = Round { repository, group, pen, options, now, listing: &listing, context };
-        let outcome =
-            match GroupPlan::work_out(session, group, &history, &listing, now, options.grace, progress).await
-            {
-                Ok(plan) => {
-                    pruned.warnings.extend(plan.warnings.iter().cloned());
-                    round.carry_out(plan, &mut pruned).await
-                }
-                Err(error) => Err(error),
-            };
+        let plan = GroupPlan::work_out(&round, &history, condemned);
+        let outcome = match plan.await {
+            Ok(plan) => {
+                pruned.warnings.extend(plan.warnings.iter().cloned());
+                round.carry_out(plan, found, &mut pruned).await
+            }
+            Err(error) => Err(error),
+        };
         match outcome {
             Ok(()) => {}
             // Unreachable storage, a new roster or an interruption concerns no group in particular.
@@ -235,7 +238,12 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    async fn carry_out(&self, mut plan: GroupPlan, pruned: &mut Pruned) -> Result<(), VaultError> {
+    async fn carry_out(
+        &self,
+        mut plan: GroupPlan,
+        mut condemnations: Vec<FoundCondemnation>,
+        pruned: &mut Pruned,
+    ) -> Result<(), VaultError> {
         pruned.unreclaimed_bytes += plan.unreclaimed_bytes;
         pruned.under_way_bytes += plan.under_way_bytes;
         pruned.under_way.append(&mut plan.under_way);
@@ -250,22 +258,23 @@ impl Round<'_> {
             return Ok(());
         }
         self.write_what_replaces(&mut plan).await?;
-        let is_there = |key: &str| self.listing.contains_key(key);
-        let (found, unusable) =
-            self.repository.condemnations(self.group, Word::CondemnedToPrune, is_there).await?;
-        pruned.warnings.extend(unusable.iter().map(ToString::to_string));
-        let standing = self.condemn(&plan, found).await?;
+        for body in to_condemn(&plan.dead, &plan.dead_frames, &condemnations) {
+            condemnations.push(self.sign_condemnation(body).await?);
+        }
         let (now, grace) = (self.now, self.options.grace);
         let deletable = plan.dead.difference(&plan.evidence);
-        let due = to_delete(&standing, deletable.filter(|key| self.listing.contains_key(*key)), now, grace);
+        let listed = deletable.filter(|key| self.listing.contains_key(*key));
+        let due = to_delete(&condemnations, listed, now, grace);
         self.sweep(&due, pruned).await?;
-        self.lift(&standing, pruned).await?;
         let due: HashSet<&String> = due.into_iter().collect();
+        let is_left = |key: &String| self.listing.contains_key(key) && !due.contains(key);
+        self.lift(to_lift(&condemnations, is_left, now, grace), pruned).await?;
         let left: BTreeSet<String> = plan.dead.iter().filter(|key| !due.contains(key)).cloned().collect();
         pruned.condemned_objects += left.len() as u64;
         pruned.condemned_bytes += size(&left);
         if !left.is_empty() {
-            let waiting = standing.iter().map(|found| found.stored).filter(|at| !is_due(*at, now, grace));
+            let waiting =
+                condemnations.iter().map(|found| found.stored).filter(|at| !is_due(*at, now, grace));
             let due = waiting.min().map(|stored| stored.saturating_add(grace));
             let due = due.and_then(Result::ok);
             pruned.due = [pruned.due, due].into_iter().flatten().min();
@@ -285,28 +294,6 @@ impl Round<'_> {
             self.repository.store_signed(self.group, self.pen, contents).await?;
         }
         Ok(())
-    }
-
-    /// Condemns what is unneeded and not yet condemned. A condemnation that names something needed is replaced by one
-    /// without it.
-    async fn condemn(
-        &self,
-        plan: &GroupPlan,
-        found: Vec<FoundCondemnation>,
-    ) -> Result<Vec<FoundCondemnation>, VaultError> {
-        let unneeded = Unneeded { objects: &plan.dead, frames: &plan.dead_frames, needed: &plan.live };
-        let Condemning { mut standing, outdated, new } =
-            unneeded.condemn(found, |key| self.listing.contains_key(key));
-        for body in new {
-            standing.push(self.sign_condemnation(body).await?);
-        }
-        for found in &outdated {
-            match self.repository.store.delete(&found.key).await {
-                Ok(()) | Err(StoreError::NotFound { .. } | StoreError::NotAnObject { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(standing)
     }
 
     async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
@@ -359,9 +346,13 @@ impl Round<'_> {
         }
     }
 
-    /// Deletes the condemnations that have become useless.
-    async fn lift(&self, standing: &[FoundCondemnation], pruned: &mut Pruned) -> Result<(), VaultError> {
-        for served in to_lift(standing, self.now, self.options.grace) {
+    /// Deletes the condemnations that have become useless: these, and those of removed keepers.
+    async fn lift(
+        &self,
+        useless: impl Iterator<Item = &FoundCondemnation>,
+        pruned: &mut Pruned,
+    ) -> Result<(), VaultError> {
+        for served in useless {
             self.repository.store.delete(&served.key).await?;
         }
         let roster = self.listing.get(&layout::roster(self.repository.roster.number()));

@@ -10,6 +10,8 @@
 mod chain;
 mod claims;
 #[cfg(test)]
+mod made;
+#[cfg(test)]
 mod tests;
 mod tip;
 

@@ -160,6 +160,74 @@ async fn a_late_look_does_not_miss_what_a_prune_deletes_during_it() {
     }
 }
 
+/// A machine sleeps between part and manifest. Its late manifest needs what one prune is about to delete, and another
+/// prune finds that manifest.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_prune_is_about_to_delete_is_not_let_off_by_another() {
+    let files = |seed| Files::from([("a".to_owned(), noise(seed, 900_000))]);
+    let (repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
+    let (planned, asleep, sweeping, looking) = (Gate::new(), Gate::new(), Gate::new(), Gate::new());
+    repo.faults.script(Rule::new(Fault::wait(&planned)).on(Operation::Put).below("condemned/"));
+    repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
+    let committing = async {
+        // The first plan is older than the run's part, and is carried out after the run has looked.
+        planned.arrivals(1).await;
+        let committed = run.commit().await;
+        sweeping.open();
+        committed
+    };
+    let pruning = async {
+        let looked = async {
+            asleep.arrivals(1).await;
+            planned.open();
+        };
+        tokio::join!(repo.prune(&keeper, GRACE_DAYS), looked).0.unwrap();
+        repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
+        repo.faults.script(Rule::new(Fault::wait(&sweeping)).on(Operation::Delete).below("snapshots/"));
+        let another = async {
+            sweeping.arrivals(1).await;
+            repo.faults.script(Rule::new(Fault::wait(&looking)).on(Operation::List).below("condemned"));
+            asleep.open();
+            looking.arrivals(1).await;
+            repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+            looking.open();
+        };
+        tokio::join!(repo.prune(&keeper, GRACE_DAYS), another).0.unwrap();
+    };
+    let (committed, ()) = tokio::join!(committing, pruning);
+    repo.faults.clear_script();
+    assert!(matches!(committed, Err(VaultError::CommittedTooLate { .. })), "{committed:?}");
+}
+
+/// A machine sleeps between part and manifest, and what it refers to is condemned meanwhile. It moved frames before its
+/// part, if at all: the same frames, moved again, make the same pack, which may be condemned by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_run_moves_nothing() {
+    let files = |seed| changing_and_staying(seed, 2_200_000);
+    let (repo, keeper, run) = TestRepository::with_a_run_on_what_is_forgotten(files).await;
+    let (planned, asleep) = (Gate::new(), Gate::new());
+    repo.faults.script(Rule::new(Fault::wait(&planned)).on(Operation::Put).below("condemned/"));
+    repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Put).below("snapshots/"));
+    let committing = async {
+        planned.arrivals(1).await;
+        run.commit().await
+    };
+    let pruning = async {
+        let looked = async {
+            asleep.arrivals(1).await;
+            planned.open();
+        };
+        tokio::join!(repo.prune(&keeper, GRACE_DAYS), looked).0.unwrap();
+        repo.faults.advance(2 * DAY);
+        repo.faults.clear_log();
+        asleep.open();
+    };
+    let (committed, ()) = tokio::join!(committing, pruning);
+    let Err(VaultError::CommittedTooLate { evidence, .. }) = &committed else { panic!("{committed:?}") };
+    assert!(evidence.starts_with("frame "), "{evidence}");
+    assert_eq!(repo.faults.count(Operation::Put, "packs/"), 0);
+}
+
 /// The time of a manifest cannot be looked up, so nobody knows whether it came late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_of_unknown_age_is_not_called_whole() {

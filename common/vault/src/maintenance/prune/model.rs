@@ -6,7 +6,7 @@
 //! the same effect), and a fault may occur, up to a number of faults per trace: a process dies, the answer to a request
 //! is lost, a request arrives after its process has given up, a listing lacks what was stored today, or the storage
 //! loses an index object. The decisions are those of the real functions: [`Needs`], [`RunFacts`], [`Claims`],
-//! [`Unneeded`], [`to_delete`], and [`is_past_lease`] and [`is_late`] of runs.
+//! [`to_condemn`], [`to_delete`], [`to_lift`], and [`is_past_lease`] and [`is_late`] of runs.
 //!
 //! Run 0 is committed at the beginning, and every other run has a chunk in common with it: it references the frame of
 //! run 0 with that chunk, or stores the chunk again.
@@ -14,10 +14,12 @@
 //! [`Needs`]: super::needs::Needs
 //! [`RunFacts`]: super::runs::RunFacts
 //! [`Claims`]: super::homes::Claims
-//! [`Unneeded`]: super::sweep::Unneeded
+//! [`to_condemn`]: super::sweep::to_condemn
 //! [`to_delete`]: super::sweep::to_delete
+//! [`to_lift`]: super::sweep::to_lift
 
 mod memo;
+mod names;
 mod store;
 mod tests;
 
@@ -27,7 +29,8 @@ use std::collections::BTreeSet;
 use stateright::{Model, Property};
 
 use self::memo::{Memo, remembered};
-use self::store::{Age, Lost, Name, Plan, RunNumber, Store};
+use self::names::{Age, Decided, Lost, Name, OLDEST, RunNumber};
+use self::store::Store;
 use crate::backup::keeping::{is_late, is_past_lease};
 
 thread_local! {
@@ -48,10 +51,19 @@ struct Protocol {
     grace_days: i64,
     /// The storage's clock may fall back by this many days; then no other fault occurs.
     clock_falls_back: Option<Age>,
+    /// What is wrong with it.
+    flaw: Option<Flaw>,
+}
+
+/// What can be wrong with a protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
     /// A prune deletes what was condemned even if it is needed by now.
-    deletes_without_looking_again: bool,
+    DeletesWithoutLookingAgain,
+    /// A prune deletes condemnations that name something needed.
+    LiftsWhatIsNeeded,
     /// A run does not look at condemnations again before its manifest.
-    commits_without_looking_again: bool,
+    CommitsWithoutLookingAgain,
 }
 
 /// How far a run is.
@@ -79,15 +91,10 @@ enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Keeper {
     Idle,
-    /// It has worked out what is unneeded, from the listing that it had.
-    Planned {
-        unneeded: BTreeSet<Name>,
-        due: Vec<Name>,
-    },
+    /// It has worked out what to do, from the listing that it had.
+    Planned(Decided),
     /// It has condemned what is unneeded, and deletes one object after the other.
-    Sweeping {
-        due: Vec<Name>,
-    },
+    Sweeping(Decided),
     Dead,
 }
 
@@ -157,9 +164,12 @@ impl Protocol {
             faults: 0,
             grace_days: crate::format::condemnation::GRACE_DAYS,
             clock_falls_back: None,
-            deletes_without_looking_again: false,
-            commits_without_looking_again: false,
+            flaw: None,
         }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
     }
 
     /// Takes the next step of a run.
@@ -194,7 +204,7 @@ impl Protocol {
                 let is_there = run.registration.is_some() && run.part.is_some();
                 if is_there
                     && !run.outlived_its_lease
-                    && (self.commits_without_looking_again || store.keep(number, false))
+                    && (self.has(Flaw::CommitsWithoutLookingAgain) || store.keep(number, false))
                 {
                     Phase::Looked
                 } else {
@@ -209,7 +219,7 @@ impl Protocol {
             }
             Phase::Committed => {
                 let is_late = store.run(number).was_late;
-                if is_late && !self.commits_without_looking_again && !store.keep(number, true) {
+                if is_late && !self.has(Flaw::CommitsWithoutLookingAgain) && !store.keep(number, true) {
                     Phase::Failed
                 } else {
                     Phase::Done
@@ -225,24 +235,33 @@ impl Protocol {
 
     fn prune(&self, state: &mut State, keeper: usize, is_stale: bool) {
         let State { store, keepers, .. } = state;
+        let swept = |store: &mut Store, decided: Decided| {
+            if !decided.due.is_empty() {
+                return Keeper::Sweeping(Decided {
+                    new: BTreeSet::new(),
+                    outdated: BTreeSet::new(),
+                    ..decided
+                });
+            }
+            store.condemnations.retain(|found| !decided.served.contains(found));
+            Keeper::Idle
+        };
         keepers[keeper] = match std::mem::replace(&mut keepers[keeper], Keeper::Idle) {
             Keeper::Idle => {
                 let listed = if is_stale { store.without_todays() } else { store.clone() };
-                let Plan { unneeded, evidence } = listed.plan();
-                let due = if self.deletes_without_looking_again {
-                    listed.due(&listed.condemned(), &evidence)
-                } else {
-                    listed.due(&unneeded, &evidence)
-                };
-                Keeper::Planned { unneeded, due }
+                let mut decided = listed.decide(self.has(Flaw::DeletesWithoutLookingAgain));
+                if self.has(Flaw::LiftsWhatIsNeeded) {
+                    decided.outdated = listed.condemnations_beyond(&listed.plan().unneeded);
+                }
+                Keeper::Planned(decided)
             }
-            Keeper::Planned { unneeded, due } => {
-                store.condemn(&unneeded);
-                if due.is_empty() { Keeper::Idle } else { Keeper::Sweeping { due } }
+            Keeper::Planned(decided) => {
+                store.condemn(&decided);
+                swept(store, decided)
             }
-            Keeper::Sweeping { mut due } => {
-                store.delete(due.remove(0));
-                if due.is_empty() { Keeper::Idle } else { Keeper::Sweeping { due } }
+            Keeper::Sweeping(mut decided) => {
+                store.delete(decided.due.remove(0));
+                swept(store, decided)
             }
             Keeper::Dead => Keeper::Dead,
         };
@@ -280,7 +299,7 @@ impl Protocol {
             while state.keepers[0] != Keeper::Idle {
                 self.prune(&mut state, 0, false);
             }
-            state.store.pass(store::OLDEST);
+            state.store.pass(OLDEST);
         }
         state.store
     }
@@ -311,14 +330,98 @@ impl State {
         }
     }
 
+    fn pass(&mut self, days: Age) {
+        self.store.pass(days);
+        for keeper in &mut self.keepers {
+            match keeper {
+                Keeper::Planned(decided) | Keeper::Sweeping(decided) => decided.pass(days),
+                Keeper::Idle | Keeper::Dead => {}
+            }
+        }
+    }
+
     /// Makes states equal that differ only in what no later step depends on, so that there are fewer of them.
     fn forget_what_no_step_asks(&mut self) {
         for (number, phase) in (1..).zip(&self.phases) {
-            let has_looked = *phase > Phase::PartStored;
-            self.store.forget_what_no_step_asks(number, has_looked);
+            self.store.forget_what_no_step_asks(number, *phase);
         }
-        // One keeper is as good as the other.
+        self.forget_names_that_are_gone();
+        // One keeper is as good as the other, and one writer as well: numbers follow how far the runs are.
         self.keepers.sort_unstable();
+        let mut order: Vec<RunNumber> = (0..).zip(&self.phases).map(|(number, _)| number + 1).collect();
+        order.sort_by_key(|number| (self.phases[usize::from(*number) - 1], self.store.run(*number).clone()));
+        if !order.is_sorted() {
+            self.renumber(&order);
+        }
+    }
+
+    /// Drops from what is condemned the names that no object can have any more.
+    fn forget_names_that_are_gone(&mut self) {
+        let is_over = |number: RunNumber| {
+            let phase = number.checked_sub(1).map(|at| self.phases[usize::from(at)]);
+            phase.is_none_or(|phase| matches!(phase, Phase::Done | Phase::Failed | Phase::Dead))
+                && !self
+                    .delayed
+                    .iter()
+                    .any(|delayed| matches!(delayed, Delayed::Run(run, _) if *run == number))
+        };
+        // A run that is about to look again compares what is condemned with what was.
+        let is_any_looking =
+            self.phases.iter().any(|phase| (Phase::Read..=Phase::PartStored).contains(phase));
+        let counts = |store: &Store, name: &Name| {
+            store.has(*name)
+                || match name {
+                    Name::Registration(number) => self.repairer.is_some() || !is_over(*number),
+                    Name::Pack(0) => is_any_looking,
+                    Name::Moved(number) => is_any_looking || !is_over(*number),
+                    Name::Manifest(number) | Name::Part(number) | Name::Pack(number) | Name::End(number) => {
+                        !is_over(*number)
+                    }
+                }
+        };
+        let store = &self.store;
+        let mut gone: BTreeSet<Name> = store.condemned();
+        for number in 0..=u8::try_from(self.phases.len()).expect("there are few") {
+            gone.extend(&store.run(number).condemned_at_begin);
+        }
+        gone.retain(|name| !counts(store, name));
+        let is_useless =
+            |delayed: &&Delayed| matches!(delayed, Delayed::Delete(name) if !counts(store, name));
+        let delayed: Vec<Delayed> =
+            self.delayed.iter().filter(|delayed| !is_useless(delayed)).copied().collect();
+        self.delayed = delayed;
+        self.store.forget_names(&gone);
+        for keeper in &mut self.keepers {
+            if let Keeper::Planned(decided) | Keeper::Sweeping(decided) = keeper {
+                decided.forget_names(&gone);
+            }
+        }
+    }
+
+    /// Gives every run the number of its place in `order`, counted from 1. Run 0 stays.
+    fn renumber(&mut self, order: &[RunNumber]) {
+        let place = |number: &RunNumber| order.iter().position(|other| other == number);
+        let new = |number: RunNumber| place(&number).map_or(number, |at| (1..).nth(at).unwrap_or(number));
+        self.phases = order.iter().map(|number| self.phases[usize::from(*number) - 1]).collect();
+        self.store.renumber(order, new);
+        for keeper in &mut self.keepers {
+            match keeper {
+                Keeper::Planned(decided) | Keeper::Sweeping(decided) => decided.renumber(new),
+                Keeper::Idle | Keeper::Dead => {}
+            }
+        }
+        self.keepers.sort_unstable();
+        if let Some(Repairer::Surveyed(missing)) = &mut self.repairer {
+            for lost in missing {
+                *lost = lost.renumbered(new);
+            }
+        }
+        for delayed in &mut self.delayed {
+            match delayed {
+                Delayed::Run(number, _) => *number = new(*number),
+                Delayed::Delete(name) => *name = name.renumbered(new),
+            }
+        }
     }
 
     fn is_quiet(&self) -> bool {
@@ -378,10 +481,10 @@ impl Model for Protocol {
             match phase {
                 _ if !may_fail => {}
                 Keeper::Idle => steps.push(Step::PruneStale(keeper)),
-                Keeper::Sweeping { .. } => {
+                Keeper::Sweeping(_) => {
                     steps.extend([Step::KeeperDies(keeper), Step::PruneDelayed(keeper)]);
                 }
-                Keeper::Planned { .. } | Keeper::Dead => steps.push(Step::KeeperDies(keeper)),
+                Keeper::Planned(_) | Keeper::Dead => steps.push(Step::KeeperDies(keeper)),
             }
         }
         match &state.repairer {
@@ -405,8 +508,8 @@ impl Model for Protocol {
             Step::Pass(_) | Step::Forget(_) | Step::Run(_) | Step::Prune(_) | Step::Repair | Step::Arrive
         );
         match step {
-            Step::Pass(days) => state.store.pass(days),
-            Step::FallBack(days) => state.store.pass(-days),
+            Step::Pass(days) => state.pass(days),
+            Step::FallBack(days) => state.pass(-days),
             Step::Forget(number) => state.store.run_mut(number).is_forgotten = true,
             Step::Run(number) => self.run(&mut state, number),
             Step::RunUnanswered(number) => {
@@ -423,8 +526,8 @@ impl Model for Protocol {
             Step::Prune(keeper) => self.prune(&mut state, keeper, false),
             Step::PruneStale(keeper) => self.prune(&mut state, keeper, true),
             Step::PruneDelayed(keeper) => {
-                if let Keeper::Sweeping { due } = &state.keepers[keeper] {
-                    state.delayed.push(Delayed::Delete(due[0]));
+                if let Keeper::Sweeping(decided) = &state.keepers[keeper] {
+                    state.delayed.push(Delayed::Delete(decided.due[0]));
                 }
                 state.keepers[keeper] = Keeper::Dead;
             }
@@ -457,14 +560,17 @@ impl Model for Protocol {
                 |protocol: &Self, state: &State| !state.is_quiet() || protocol.ends_settled(state),
             ),
             Property::sometimes("a run references another's frame", |_, state: &State| {
-                state.store.run(1).references && state.phases[0] == Phase::Done
+                (1..)
+                    .zip(&state.phases)
+                    .any(|(number, phase)| *phase == Phase::Done && state.store.run(number).references)
             }),
             Property::sometimes(
                 "a pack that a run references is deleted after a second look",
                 |_, state: &State| {
-                    state.store.run(1).moved.is_some()
-                        && state.store.run(0).pack.is_none()
-                        && state.phases[0] == Phase::Done
+                    state.store.run(0).pack.is_none()
+                        && (1..).zip(&state.phases).any(|(number, phase)| {
+                            *phase == Phase::Done && state.store.run(number).moved.is_some()
+                        })
                 },
             ),
         ]

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 use super::evidence::{disproved, hear_trailers};
 use super::homes::{Claims, Fate, Homes, Known, Rank, is_underused};
 use super::runs::{RunState, Runs, is_old};
-use super::{Listing, RunsUnderWay, below};
+use super::{Listing, Round, RunsUnderWay, below};
 use crate::error::{ObjectError, VaultError};
 use crate::format::authority::{Standing, Word};
 use crate::format::frame_set::FrameSet;
@@ -24,7 +24,6 @@ use crate::format::pack::{MAX_HEADER, PACK_BYTES, read_header};
 use crate::format::signed::SignedObjectError;
 use crate::ids::{FrameName, RunId, Signer, WriterId};
 use crate::keys::GroupView;
-use crate::repository::access::Session;
 use crate::repository::batch::batches;
 use crate::repository::locate::OF_ANOTHER_RUN;
 use crate::repository::objects::hash_of;
@@ -128,20 +127,15 @@ pub(super) struct Planner<'a> {
 }
 
 impl GroupPlan {
+    /// Works out what a round does, given the names of the objects that are `condemned` already.
     pub(super) async fn work_out(
-        session: &Session,
-        group: &GroupView,
+        round: &Round<'_>,
         history: &History,
-        listing: &Listing,
-        now: Timestamp,
-        grace: SignedDuration,
-        progress: &dyn Progress,
+        condemned: HashSet<String>,
     ) -> Result<Self, VaultError> {
-        let repository = session.repository();
-        let signer = session.pruning_pen()?.signer;
-        let (condemnations, _) =
-            repository.condemnations(group, Word::CondemnedToPrune, |key| listing.contains_key(key)).await?;
-        let condemned = condemnations.into_iter().flat_map(|found| found.body.objects).collect();
+        let Round { repository, group, listing, now, .. } = *round;
+        let (signer, grace) = (round.pen.signer, round.options.grace);
+        let progress = &*round.context.progress;
         let plan = Self::default();
         let mut planner = Planner { repository, group, listing, signer, now, grace, condemned, plan };
         let (needs, mut runs) = planner.read_needs(history).await?;

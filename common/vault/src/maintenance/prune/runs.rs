@@ -187,4 +187,17 @@ mod tests {
             assert_eq!(facts.state(made, now), expected, "{facts:?} {writers:?}");
         }
     }
+    #[test]
+    fn runs_under_way_are_counted_by_who_registered_them_since_the_oldest() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (one, none) = (Some(Signer::Writer(WriterId::from_bytes([1; 16]))), None);
+        let mut runs = Runs::default();
+        for (run, signer, since) in [(1, one, 30), (2, none, 7), (3, one, 20), (4, one, 40)] {
+            runs.note_under_way(RunId::from_bytes([run; 16]), signer, at(since));
+        }
+        let found: Vec<_> =
+            runs.found_under_way.values().map(|found| (found.signer, found.runs, found.since)).collect();
+        assert_eq!(found, [(none, 1, at(7)), (one, 3, at(20))]);
+        assert_eq!(runs.under_way, (1..=4).map(|run| RunId::from_bytes([run; 16])).collect());
+    }
 }

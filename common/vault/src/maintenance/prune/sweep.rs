@@ -8,61 +8,34 @@ use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
 use crate::format::frame_set::FrameSet;
 use crate::repository::condemnations::FoundCondemnation;
 
-/// The result of a plan.
-pub(super) struct Unneeded<'a> {
-    /// The names of objects that nothing needs.
-    pub(super) objects: &'a BTreeSet<String>,
-    /// Frames in packs among these that nothing needs.
-    pub(super) frames: &'a FrameSet,
-    /// The frames that something needs.
-    pub(super) needed: &'a FrameSet,
-}
-
-/// What happens to condemnations.
-pub(super) struct Condemning {
-    /// Those that name nothing needed.
-    pub(super) standing: Vec<FoundCondemnation>,
-    /// Those that name something needed, which are deleted once their replacements are stored.
-    pub(super) outdated: Vec<FoundCondemnation>,
-    /// Those to sign.
-    pub(super) new: Vec<Condemnation>,
-}
-
-impl Unneeded<'_> {
-    /// Decides what happens to the condemnations that were `found`. Objects that are not listed are gone already.
-    pub(super) fn condemn(
-        &self,
-        found: Vec<FoundCondemnation>,
-        is_listed: impl Fn(&str) -> bool,
-    ) -> Condemning {
-        let (standing, outdated): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| {
-            let mut frames = FrameSet::default();
-            frames.add_records(&found.body.frames);
-            let is_right = |key: &String| self.objects.contains(key) || !is_listed(key);
-            found.body.objects.iter().all(is_right) && !frames.meets(self.needed)
-        });
-        let condemned: HashSet<&String> = standing.iter().flat_map(|found| &found.body.objects).collect();
-        let mut frames = FrameSet::default();
-        for found in &standing {
-            frames.add_records(&found.body.frames);
-        }
-        let objects: Vec<String> =
-            self.objects.iter().filter(|key| !condemned.contains(key)).cloned().collect();
-        // Runs do not refer to what is only in condemned packs, so a frame that is left out here is safe as well.
-        let frames = self.frames.minus(&frames).in_proportion();
-        let mut new: Vec<Condemnation> = objects
-            .chunks(MOST_OBJECTS)
-            .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
-            .collect();
-        if !frames.is_empty() {
-            if new.is_empty() {
-                new.push(Condemnation::default());
-            }
-            // A run that refers to frames reads all condemnations, so it does not matter which one names them.
-            new[0].frames = frames.to_records();
-        }
-        Condemning { standing, outdated, new }
+/// What to condemn: these objects, which nothing needs, and these frames in packs among them, as far as the
+/// condemnations that were `found` do not name them yet. Objects stay condemned until they are gone, even if something
+/// needs them again: another prune may be deleting them.
+pub(super) fn to_condemn(
+    objects: &BTreeSet<String>,
+    frames: &FrameSet,
+    found: &[FoundCondemnation],
+) -> Vec<Condemnation> {
+    let condemned: HashSet<&String> = found.iter().flat_map(|found| &found.body.objects).collect();
+    let mut condemned_frames = FrameSet::default();
+    for found in found {
+        condemned_frames.add_records(&found.body.frames);
     }
+    let objects: Vec<String> = objects.iter().filter(|key| !condemned.contains(key)).cloned().collect();
+    // Runs do not refer to what is only in condemned packs, so a frame that is left out here is safe as well.
+    let frames = frames.minus(&condemned_frames).in_proportion();
+    let mut new: Vec<Condemnation> = objects
+        .chunks(MOST_OBJECTS)
+        .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
+        .collect();
+    if !frames.is_empty() {
+        if new.is_empty() {
+            new.push(Condemnation::default());
+        }
+        // A run that refers to frames reads all condemnations, so it does not matter which one names them.
+        new[0].frames = frames.to_records();
+    }
+    new
 }
 
 /// Whether a condemnation was stored long enough ago for what it names to be deleted. A condemnation that this very
@@ -87,14 +60,17 @@ pub(super) fn to_delete<'u>(
     objects
 }
 
-/// The condemnations that have become useless. One is useful until no run that began before it can still commit,
-/// whatever the prune's own grace is.
+/// The condemnations that have become useless. One is useful while an object that it names is `left`, and until no run
+/// that began before it can still commit, whatever the prune's own grace is.
 pub(super) fn to_lift(
     standing: &[FoundCondemnation],
+    is_left: impl Fn(&String) -> bool,
     now: Timestamp,
     grace: SignedDuration,
 ) -> impl Iterator<Item = &FoundCondemnation> {
-    standing.iter().filter(move |found| is_due(found.stored, now, grace.max(GRACE)))
+    standing.iter().filter(move |found| {
+        is_due(found.stored, now, grace.max(GRACE)) && !found.body.objects.iter().any(&is_left)
+    })
 }
 
 /// Whether the condemnation of a removed keeper, stored at this time, has become useless. A prune that the keeper began
@@ -151,45 +127,60 @@ mod tests {
         objects.iter().map(ToString::to_string).collect()
     }
 
-    /// What was condemned with which frames, what is unneeded today with which frames: whether the condemnation stands,
-    /// and how many are new.
-    type Row =
-        (&'static [&'static str], &'static [u32], &'static [&'static str], &'static [u32], bool, usize);
+    /// What was condemned with which frames, what is unneeded today with which frames, and what is new of these.
+    type Row = (
+        &'static [&'static str],
+        &'static [u32],
+        &'static [&'static str],
+        &'static [u32],
+        &'static [&'static str],
+        &'static [u32],
+    );
 
     #[test]
-    fn what_is_needed_again_is_let_off_and_what_is_not_is_condemned_once() {
-        let listed = ["packs/a", "packs/b", "packs/c"];
+    fn what_is_unneeded_is_condemned_once() {
         let rows: &[Row] = &[
-            (&["packs/a"], &[], &["packs/a"], &[], true, 0),
-            (&["packs/a"], &[], &["packs/a", "packs/b"], &[], true, 1),
-            (&["packs/a", "packs/b"], &[], &["packs/a"], &[], false, 1),
-            (&["packs/a"], &[], &[], &[], false, 0),
-            (&["packs/gone"], &[], &[], &[], true, 0),
-            (&["packs/a"], &[1], &["packs/a"], &[1], true, 0),
-            (&["packs/a"], &[1], &["packs/a"], &[1, 2], true, 1),
-            (&["packs/a"], &[9], &["packs/a"], &[], false, 1),
+            (&[], &[], &[], &[], &[], &[]),
+            (&[], &[], &["packs/a", "packs/b"], &[1], &["packs/a", "packs/b"], &[1]),
+            (&["packs/a"], &[], &["packs/a"], &[], &[], &[]),
+            (&["packs/a"], &[], &["packs/a", "packs/b"], &[], &["packs/b"], &[]),
+            (&["packs/a", "packs/b"], &[], &["packs/a"], &[], &[], &[]),
+            (&["packs/a"], &[], &[], &[], &[], &[]),
+            (&["packs/a"], &[1], &["packs/a"], &[1], &[], &[]),
+            (&["packs/a"], &[1], &["packs/a"], &[1, 2], &[], &[2]),
+            (&["packs/a"], &[1], &["packs/b"], &[1], &["packs/b"], &[]),
         ];
-        for (condemned, of, objects, unneeded, stands, new) in rows {
-            let (objects, unneeded, needed) = (names(objects), frames(unneeded), frames(&[9]));
-            let plan = Unneeded { objects: &objects, frames: &unneeded, needed: &needed };
-            let decided = plan.condemn(vec![found(3, condemned, of)], |key| listed.contains(&key));
-            assert_eq!(
-                (decided.standing.len(), decided.outdated.len()),
-                (usize::from(*stands), usize::from(!*stands))
-            );
-            assert_eq!(decided.new.len(), *new, "{condemned:?} {objects:?}");
-            // All that is unneeded is condemned now, and nothing else that is listed.
-            let bodies = decided.standing.iter().map(|found| &found.body).chain(&decided.new);
-            let named: BTreeSet<String> = bodies.flat_map(|body| &body.objects).cloned().collect();
-            let named: BTreeSet<String> = named.into_iter().filter(|key| listed.contains(&&**key)).collect();
-            assert_eq!(named, objects);
+        for (condemned, of, objects, unneeded, new, new_frames) in rows {
+            let found = [found(3, condemned, of)];
+            let decided = to_condemn(&names(objects), &frames(unneeded), &found);
+            let named: Vec<&str> =
+                decided.iter().flat_map(|body| &body.objects).map(String::as_str).collect();
+            assert_eq!(named, *new, "{condemned:?} {objects:?}");
+            let mut named = FrameSet::default();
+            for body in &decided {
+                named.add_records(&body.frames);
+            }
+            assert_eq!(named.iter().collect::<Vec<_>>(), frames(new_frames).iter().collect::<Vec<_>>());
+            let names_any = |body: &Condemnation| !body.objects.is_empty() || !body.frames.is_empty();
+            assert!(decided.iter().all(names_any), "one that names nothing");
         }
     }
 
     #[test]
+    fn condemnations_are_split_where_one_would_name_too_many_objects() {
+        let objects: BTreeSet<String> = (0..=MOST_OBJECTS).map(|number| format!("packs/{number}")).collect();
+        let new = to_condemn(&objects, &frames(&[1]), &[]);
+        let sizes: Vec<usize> = new.iter().map(|body| body.objects.len()).collect();
+        assert_eq!(sizes, [MOST_OBJECTS, 1]);
+        assert_eq!(new.iter().flat_map(|body| body.objects.clone()).collect::<BTreeSet<_>>(), objects);
+    }
+
+    #[test]
     fn only_what_is_due_unneeded_and_there_is_deleted_manifests_first_and_registrations_last() {
-        let kinds = ["runs/a", "packs/a", "lost/a", "locations/a", "contents/a", "parts/a", "snapshots/a"];
-        let in_order = ["snapshots/a", "parts/a", "contents/a", "locations/a", "lost/a", "packs/a", "runs/a"];
+        let kinds =
+            ["runs/a", "packs/a", "tips/a", "clock/a", "locations/a", "contents/a", "parts/a", "snapshots/a"];
+        let in_order =
+            ["snapshots/a", "parts/a", "contents/a", "locations/a", "clock/a", "tips/a", "packs/a", "runs/a"];
         let all = [found(8, &kinds, &[]), found(9, &["packs/a"], &[])];
         let deleted = |standing: &[FoundCondemnation], unneeded: &[&str], grace| -> Vec<String> {
             let unneeded = names(unneeded);
@@ -213,9 +204,26 @@ mod tests {
 
     #[test]
     fn a_condemnation_stays_for_the_full_grace_though_what_it_names_was_deleted_sooner() {
-        let standing = [found(7, &[], &[]), found(8, &[], &[]), found(12, &[], &[])];
-        let lifted = |grace| to_lift(&standing, now(), grace).count();
+        let standing = [found(7, &[], &[]), found(8, &["packs/gone"], &[]), found(12, &[], &[])];
+        let lifted = |grace| to_lift(&standing, |_| false, now(), grace).count();
         assert_eq!((lifted(days(0)), lifted(GRACE), lifted(days(9)), lifted(days(13))), (2, 2, 1, 0));
+    }
+
+    #[test]
+    fn a_condemnation_stays_while_something_that_it_names_is_left() {
+        let standing = [found(8, &["packs/a"], &[]), found(12, &["packs/b", "packs/c"], &[])];
+        let rows: &[(&[&str], &[&str])] = &[
+            (&[], &["condemned/8", "condemned/12"]),
+            (&["packs/a"], &["condemned/12"]),
+            (&["packs/c", "packs/d"], &["condemned/8"]),
+            (&["packs/a", "packs/b"], &[]),
+        ];
+        for (left, lifted) in rows {
+            let is_left = |key: &String| left.contains(&key.as_str());
+            let decided: Vec<&str> =
+                to_lift(&standing, is_left, now(), GRACE).map(|found| found.key.as_str()).collect();
+            assert_eq!(decided, *lifted, "{left:?}");
+        }
     }
 
     #[test]

@@ -242,72 +242,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::format::FORMAT_VERSION;
-    use crate::format::floor::Floor;
-    use crate::format::manifest::{Manifest, Predicate};
-    use crate::ids::{GroupId, RepositoryId, WriterId};
-
-    const WRITER: WriterId = WriterId::from_bytes([1; 16]);
-    const GROUP: GroupId = GroupId::from_bytes([2; 16]);
-    const REPOSITORY: RepositoryId = RepositoryId::from_bytes([3; 32]);
-
-    fn id(sequence: u64) -> Sha256Digest {
-        Sha256Digest::of(&sequence.to_le_bytes())
-    }
-
-    fn recorded(sequence: u64, previous: Option<Sha256Digest>) -> Recorded {
-        let time = Timestamp::UNIX_EPOCH;
-        let predicate = Predicate {
-            format: FORMAT_VERSION,
-            repository: REPOSITORY,
-            group: GROUP,
-            writer: WRITER,
-            sequence,
-            previous,
-            time,
-            roster: 0,
-            part_bytes: 0,
-            incomplete: false,
-            contents: Vec::new(),
-            seen: Vec::new(),
-        };
-        let manifest = Ok(Manifest { predicate, part: id(0), id: id(sequence) });
-        let (standing, floor) = (Standing::Kept, None);
-        Recorded { writer: WRITER, group: GROUP, sequence, stored: time, manifest, standing, floor }
-    }
-
-    /// A request of the root for the snapshot with this number.
-    fn asked(sequence: u64, snapshot: Option<Sha256Digest>) -> (u64, Found) {
-        let (writer, time) = (WRITER, Timestamp::UNIX_EPOCH);
-        let request = Request {
-            format: FORMAT_VERSION,
-            repository: REPOSITORY,
-            writer,
-            sequence,
-            snapshot,
-            by: By::Root,
-            time,
-        };
-        (sequence, Found { request: Some(request), stored: time })
-    }
+    use crate::snapshots::history::made::{WRITER, asked, id, recorded, roster, writer};
 
     fn judge(chain: &mut [Recorded], requests: &Requests) -> Vec<String> {
-        let writer = Writer { id: WRITER, group: GROUP, key: String::new(), revoked: None };
-        let roster = Roster {
-            format: FORMAT_VERSION,
-            repository: REPOSITORY,
-            number: 0,
-            previous: None,
-            time: Timestamp::UNIX_EPOCH,
-            root_key: String::new(),
-            recipients: Vec::new(),
-            epochs: Vec::new(),
-            groups: Vec::new(),
-            writers: vec![writer.clone()],
-            keepers: Vec::new(),
-            floor: Floor::default(),
-            required: Vec::new(),
-        };
+        let writer = writer(WRITER);
+        let roster = roster(vec![writer.clone()]);
         let judged = Chain { roster: &roster, writer: &writer, requests, pinned: None }.judge(chain);
         judged.problems.iter().map(ToString::to_string).collect()
     }
@@ -324,12 +263,13 @@ mod tests {
             (Some(other), None, true),
             (None, Some(id(1)), true),
         ] {
-            let mut chain = [recorded(0, None), recorded(2, named)];
+            let mut chain = [recorded(WRITER, 0, None), recorded(WRITER, 2, named)];
             let problems = judge(&mut chain, &Requests::from([asked(1, of_request)]));
             assert_eq!(problems.is_empty(), is_explained, "{named:?} {of_request:?}: {problems:?}");
         }
         // A request for a later snapshot explains nothing.
-        let mut chain = [recorded(0, None), recorded(2, Some(other)), recorded(3, Some(id(2)))];
+        let mut chain =
+            [recorded(WRITER, 0, None), recorded(WRITER, 2, Some(other)), recorded(WRITER, 3, Some(id(2)))];
         let requests = Requests::from([asked(1, Some(id(1))), asked(4, Some(other))]);
         assert_eq!(judge(&mut chain, &requests).len(), 1);
     }
@@ -338,7 +278,7 @@ mod tests {
     fn the_time_for_very_many_gaps_grows_with_their_number_and_not_faster() {
         const COUNT: u64 = 50_000;
         let other = Sha256Digest::of(b"other");
-        let mut chain: Vec<_> = (0..COUNT).map(|n| recorded(2 * n + 1, Some(other))).collect();
+        let mut chain: Vec<_> = (0..COUNT).map(|n| recorded(WRITER, 2 * n + 1, Some(other))).collect();
         let requests: Requests = (0..COUNT).map(|n| asked(2 * n, Some(id(2 * n)))).collect();
         let began = Instant::now();
         assert_eq!(judge(&mut chain, &requests).len() as u64, COUNT);

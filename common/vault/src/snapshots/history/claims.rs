@@ -177,3 +177,166 @@ impl<'a> There<'a> {
         Problem { writer: writer.id, group: writer.group, evidence: Evidence::Claim, error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ObjectError;
+    use crate::format::roster::Revocation;
+    use crate::snapshots::history::made::{WRITER, asked, id, recorded, roster, writer};
+
+    const CLAIMANT: WriterId = WriterId::from_bytes([8; 16]);
+    const ANOTHER: WriterId = WriterId::from_bytes([9; 16]);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn other() -> Sha256Digest {
+        Sha256Digest::of(b"other")
+    }
+
+    /// Who claims, when, which number, and which snapshot.
+    type Row = (WriterId, i64, u64, Sha256Digest);
+
+    fn problems(roster: &Roster, snapshots: &[Recorded], requests: Requests, rows: &[Row]) -> Vec<String> {
+        let mut claims = Claims::default();
+        for sequence in snapshots.iter().map(|recorded| recorded.sequence).chain(requests.keys().copied()) {
+            claims.know(WRITER, sequence);
+        }
+        for &(claimant, stored, sequence, snapshot) in rows {
+            claims.add(&writer(claimant), at(stored), &[Seen { writer: WRITER, sequence, snapshot }]);
+        }
+        let requests = BTreeMap::from([(WRITER, requests)]);
+        let found = claims.judge(roster, snapshots, &requests).into_iter();
+        found
+            .map(|problem| {
+                let name = |id| match id {
+                    WRITER => "writer",
+                    CLAIMANT => "claimant",
+                    _ => "another",
+                };
+                let by = match (problem.evidence, name(problem.writer)) {
+                    (Evidence::Claim, of) => format!("claim about {of}"),
+                    (_, of) => format!("own of {of}"),
+                };
+                match problem.error {
+                    VaultError::Contradicted { claimant, sequence, claimed, found, .. } => {
+                        assert_ne!(claimed, found);
+                        format!("{by}: {} contradicts {sequence}", name(claimant))
+                    }
+                    VaultError::Claimed { claimant, first, last, .. } => {
+                        format!("{by}: {} claims {first}-{last}", name(claimant))
+                    }
+                    VaultError::Disproved { claimant, claimed, found, .. } => {
+                        format!("{by}: {} claimed {claimed}, newest {found}", name(claimant))
+                    }
+                    error => panic!("{error}"),
+                }
+            })
+            .collect()
+    }
+
+    fn ours() -> Roster {
+        roster(vec![writer(WRITER), writer(CLAIMANT), writer(ANOTHER)])
+    }
+
+    /// Snapshots 0, 1 and 4 are there, and 4 names 3 as the one before it. 2 was asked to be forgotten.
+    #[test]
+    fn a_claim_is_compared_with_the_manifest_the_request_or_the_next_manifest() {
+        let snapshots =
+            [recorded(WRITER, 0, None), recorded(WRITER, 1, Some(id(0))), recorded(WRITER, 4, Some(id(3)))];
+        let (named, unnamed) = (Some(id(2)), None);
+        let rows: &[(Option<Sha256Digest>, u64, Sha256Digest, &[&str])] = &[
+            (named, 1, id(1), &[]),
+            (named, 1, other(), &["claim about writer: claimant contradicts 1"]),
+            (named, 2, id(2), &[]),
+            (named, 2, other(), &["claim about writer: claimant contradicts 2"]),
+            (unnamed, 2, other(), &[]),
+            (named, 3, id(3), &[]),
+            (named, 3, other(), &["claim about writer: claimant contradicts 3"]),
+            (named, 4, id(4), &[]),
+            (named, 5, id(5), &["claim about writer: claimant claims 5-5"]),
+            (named, 9, id(9), &["claim about writer: claimant claims 5-9"]),
+        ];
+        for (requests, sequence, claimed, expected) in rows {
+            let requests = Requests::from([asked(2, *requests)]);
+            let found = problems(&ours(), &snapshots, requests, &[(CLAIMANT, 0, *sequence, *claimed)]);
+            assert_eq!(found, *expected, "{sequence} {claimed}");
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_the_known_places_is_missing_unless_a_later_snapshot_disproves_it() {
+        let mut newest = recorded(WRITER, 1, Some(id(0)));
+        newest.stored = at(100);
+        let snapshots = [recorded(WRITER, 0, None), newest];
+        let mut unreadable = [recorded(WRITER, 0, None), recorded(WRITER, 1, None)];
+        unreadable[1].stored = at(100);
+        unreadable[1].manifest = Err(ObjectError::damaged("snapshots/1", "cut").into());
+        let (none, later) = (None, Some(4));
+        let rows: &[(&[Recorded], Option<u64>, i64, &str)] = &[
+            (&snapshots, none, 99, "own of claimant: claimant claimed 7, newest 1"),
+            (&snapshots, none, 100, "claim about writer: claimant claims 2-7"),
+            (&snapshots, none, 101, "claim about writer: claimant claims 2-7"),
+            (&snapshots, later, 101, "claim about writer: claimant claims 5-7"),
+            (&unreadable, none, 99, "claim about writer: claimant claims 2-7"),
+            (&[], none, 99, "claim about writer: claimant claims 0-7"),
+        ];
+        for (snapshots, asked_for, stored, expected) in rows {
+            let requests = asked_for.map(|sequence| asked(sequence, None)).into_iter().collect();
+            let found = problems(&ours(), snapshots, requests, &[(CLAIMANT, *stored, 7, id(7))]);
+            assert_eq!(found, [*expected], "{stored}");
+        }
+    }
+
+    #[test]
+    fn each_claimant_is_reported_once_for_each_kind() {
+        let snapshots = [0, 1, 2].map(|sequence| recorded(WRITER, sequence, sequence.checked_sub(1).map(id)));
+        let rows = [
+            (CLAIMANT, 0, 2, other()),
+            (CLAIMANT, 0, 1, other()),
+            (ANOTHER, 0, 2, id(77)),
+            (CLAIMANT, 0, 8, id(8)),
+            (CLAIMANT, 0, 9, id(9)),
+            (CLAIMANT, 0, 7, id(7)),
+        ];
+        let expected = [
+            "claim about writer: claimant contradicts 1",
+            "claim about writer: claimant claims 3-9",
+            "claim about writer: another contradicts 2",
+        ];
+        assert_eq!(problems(&ours(), &snapshots, Requests::new(), &rows), expected);
+    }
+
+    #[test]
+    fn few_claims_are_remembered_for_a_place_each_of_another_snapshot() {
+        let snapshots = [recorded(WRITER, 0, None)];
+        let of = |claimant: u8, snapshot: u64| (WriterId::from_bytes([claimant; 16]), 0, 0, id(snapshot));
+        let many: Vec<Row> = (10..20).map(|number| of(number, number.into())).collect();
+        assert_eq!(problems(&ours(), &snapshots, Requests::new(), &many).len(), MOST_IN_A_PLACE);
+        let same: Vec<Row> = (10..20).map(|number| of(number, 77)).collect();
+        assert_eq!(problems(&ours(), &snapshots, Requests::new(), &same).len(), 1);
+    }
+
+    #[test]
+    fn unknown_places_below_the_newest_unknown_writers_and_removed_ones_have_no_claims() {
+        let snapshots = [recorded(WRITER, 5, Some(id(4)))];
+        assert_eq!(problems(&ours(), &snapshots, Requests::new(), &[(CLAIMANT, 0, 2, other())]), [""; 0]);
+        let strangers = roster(vec![writer(CLAIMANT)]);
+        for sequence in [5, 7] {
+            let rows = [(CLAIMANT, 0, sequence, other())];
+            assert_eq!(problems(&strangers, &snapshots, Requests::new(), &rows), [""; 0]);
+        }
+        // What counts of a removed writer can be replaced, but only its roster says what is missing of it.
+        let mut removed = writer(WRITER);
+        removed.revoked = Some(Revocation { last: None });
+        let removed = roster(vec![removed]);
+        let replaced = ["claim about writer: claimant contradicts 5"];
+        assert_eq!(problems(&removed, &snapshots, Requests::new(), &[(CLAIMANT, 0, 5, other())]), replaced);
+        assert_eq!(problems(&removed, &snapshots, Requests::new(), &[(CLAIMANT, 0, 7, other())]), [""; 0]);
+        let mut revoked = [recorded(WRITER, 5, None)];
+        revoked[0].standing = Standing::Revoked;
+        assert_eq!(problems(&ours(), &revoked, Requests::new(), &[(CLAIMANT, 0, 5, other())]), [""; 0]);
+    }
+}

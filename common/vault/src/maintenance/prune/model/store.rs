@@ -1,12 +1,16 @@
 //! The model's store, and what the real decisions make of it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use lifeboat_core::Sha256Digest;
 
+use super::Phase;
 use super::memo::{Memo, remembered};
+use super::names::{
+    Age, Condemned, Decided, Lost, Name, OLDEST, RunNumber, aged, renumbered, renumbered_condemned, without,
+};
 use crate::format::condemnation::Condemnation;
 use crate::format::frame_set::FrameSet;
 use crate::format::index::{FrameLocation, Locations, PackLocations};
@@ -15,39 +19,11 @@ use crate::ids::{FrameName, KeeperId, RunId, Signer, WriterId};
 use crate::maintenance::prune::homes::{Claims, Fate, Known, Rank};
 use crate::maintenance::prune::needs::{LeftSnapshot, Needs, UnnamedPart};
 use crate::maintenance::prune::runs::{RunFacts, RunState, is_old};
-use crate::maintenance::prune::sweep::{Unneeded, to_delete};
+use crate::maintenance::prune::sweep::{to_condemn, to_delete, to_lift};
 use crate::repository::condemnations::FoundCondemnation;
 
-/// How long ago something was stored, in days, up to [`OLDEST`].
-pub(super) type Age = i8;
-/// Anything of this age has outlived every lease and grace.
-pub(super) const OLDEST: Age = 9;
-
-/// Each writer of the model has one run; run 0 was before them.
-pub(super) type RunNumber = u8;
-
-/// What the name of an object says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Name {
-    Manifest(RunNumber),
-    Part(RunNumber),
-    /// The pack with the frames that the run stored.
-    Pack(RunNumber),
-    /// The pack to which the run moved the frame of run 0.
-    Moved(RunNumber),
-    Registration(RunNumber),
-    End(RunNumber),
-}
-
-/// An object of a run that a repair can write again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Lost {
-    Registration(RunNumber),
-    Locations(RunNumber),
-}
-
 /// What is in the store of one run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a run")]
 pub(super) struct Run {
     /// How long ago it was registered, by what the run noted then, until its part is stored.
@@ -95,8 +71,7 @@ pub(super) struct Store {
     runs: Vec<Run>,
     /// The grace of every prune.
     grace_days: i64,
-    /// What was condemned, with the age of each condemnation.
-    condemnations: BTreeMap<BTreeSet<Name>, Age>,
+    pub(super) condemnations: BTreeSet<Condemned>,
 }
 
 const NOW: i64 = 1_000 * 24 * 60 * 60;
@@ -169,7 +144,7 @@ impl Store {
             ..Run::default()
         };
         let runs = std::iter::once(first).chain((0..writers).map(|_| Run::default())).collect();
-        Self { runs, grace_days, condemnations: BTreeMap::new() }
+        Self { runs, grace_days, condemnations: BTreeSet::new() }
     }
 
     pub(super) fn run(&self, number: RunNumber) -> &Run {
@@ -198,21 +173,44 @@ impl Store {
                 *age = age.map(|age| (age + days).min(OLDEST));
             }
         }
-        let aged = std::mem::take(&mut self.condemnations).into_iter();
-        self.condemnations = aged.map(|(names, age)| (names, (age + days).min(OLDEST))).collect();
+        self.condemnations = aged(&self.condemnations, days);
     }
 
-    /// Drops what no later step asks of a run, given whether it has looked at condemnations again.
-    pub(super) fn forget_what_no_step_asks(&mut self, number: RunNumber, has_looked: bool) {
+    /// Drops what no later step asks of a run that is in this phase.
+    pub(super) fn forget_what_no_step_asks(&mut self, number: RunNumber, phase: Phase) {
         let run = self.run_mut(number);
-        if has_looked {
+        if phase > Phase::PartStored {
             run.condemned_at_begin.clear();
             run.outlived_its_lease = false;
+        }
+        // A request of a dead run may still arrive, which asks when the run began.
+        if matches!(phase, Phase::Done | Phase::Failed) {
+            run.began = None;
+            run.was_late = false;
         }
         // Of these only a stale listing asks the age: whether they were stored today.
         for age in [&mut run.manifest, &mut run.end] {
             *age = age.map(|age| age.min(1));
         }
+    }
+
+    /// Drops these names from what is, or was, condemned.
+    pub(super) fn forget_names(&mut self, gone: &BTreeSet<Name>) {
+        self.condemnations = without(&self.condemnations, gone);
+        for run in &mut self.runs {
+            run.condemned_at_begin.retain(|name| !gone.contains(name));
+        }
+    }
+
+    /// Gives every run the number of its place in `order`, counted from 1, which `new` tells.
+    pub(super) fn renumber(&mut self, order: &[RunNumber], new: impl Fn(RunNumber) -> RunNumber + Copy) {
+        let runs = std::iter::once(&0).chain(order).map(|number| self.run(*number).clone());
+        self.runs = runs.collect();
+        for run in &mut self.runs {
+            run.condemned_at_begin = renumbered(&run.condemned_at_begin, new);
+            run.lost = run.lost.iter().map(|lost| lost.renumbered(new)).collect();
+        }
+        self.condemnations = renumbered_condemned(&self.condemnations, new);
     }
 
     fn age(&self, name: Name) -> Option<Age> {
@@ -224,6 +222,10 @@ impl Store {
             Name::Registration(number) => self.run(number).registration,
             Name::End(number) => self.run(number).end,
         }
+    }
+
+    pub(super) fn has(&self, name: Name) -> bool {
+        self.age(name).is_some()
     }
 
     pub(super) fn delete(&mut self, name: Name) {
@@ -243,6 +245,7 @@ impl Store {
         for name in self.names().filter(|name| self.age(*name) == Some(0)) {
             stale.delete(name);
         }
+        stale.condemnations.retain(|(_, age)| *age > 0);
         stale
     }
 
@@ -267,7 +270,7 @@ impl Store {
 
     /// Everything that is condemned.
     pub(super) fn condemned(&self) -> BTreeSet<Name> {
-        self.condemnations.keys().flatten().copied().collect()
+        self.condemnations.iter().flat_map(|(names, _)| names).copied().collect()
     }
 
     /// Whether a run may reference the frame of run 0: it is in an existing pack that is not condemned.
@@ -276,28 +279,26 @@ impl Store {
     }
 
     /// Has a run check again whether what it references stays, and move it if it does not. If the run `is_late`, it
-    /// also looks for its own objects and all registrations. Returns whether everything exists and stays.
+    /// moves nothing, and also looks for its own objects and all registrations. Returns whether everything exists and
+    /// stays.
     pub(super) fn keep(&mut self, number: RunNumber, is_late: bool) -> bool {
         let run = self.run(number);
         let condemned = self.condemned();
-        let mut needed = vec![Name::Registration(number), Name::Part(number), Name::Pack(number)];
-        needed.extend(run.references.then_some(Name::Registration(0)));
-        let stays = |name: &Name| self.age(*name).is_some() && !condemned.contains(name);
-        if is_late && !needed.iter().all(stays) {
-            return false;
-        }
-        if !run.references {
-            return true;
+        if is_late {
+            let mut needed = vec![Name::Registration(number), Name::Part(number), Name::Pack(number)];
+            needed.extend(run.references.then_some(Name::Registration(0)));
+            let stays = |name: &Name| self.has(*name) && !condemned.contains(name);
+            return needed.iter().all(stays) && (!run.references || self.may_reference(&condemned));
         }
         let is_news = !condemned.is_subset(&run.condemned_at_begin);
-        if !(is_late || is_news) || self.may_reference(&condemned) {
+        if !run.references || !is_news || self.may_reference(&condemned) {
             return true;
         }
-        if self.homes_of_common().next().is_none() {
-            return false;
+        let is_somewhere = self.homes_of_common().next().is_some();
+        if is_somewhere {
+            self.run_mut(number).moved = Some(0);
         }
-        self.run_mut(number).moved = Some(0);
-        true
+        is_somewhere
     }
 
     fn needed_by(&self, number: RunNumber) -> [FrameName; 2] {
@@ -482,54 +483,50 @@ impl Store {
         Plan { unneeded, evidence: needs.evidence }
     }
 
-    fn found_condemnations(&self) -> Vec<FoundCondemnation> {
-        let found = self.condemnations.iter().map(|(names, age)| FoundCondemnation {
-            key: String::new(),
-            stored: stored(*age),
-            body: Condemnation { frames: Vec::new(), objects: names.iter().map(|name| name.key()).collect() },
-        });
-        found.collect()
-    }
-
-    fn by_key(&self) -> HashMap<String, Name> {
-        let condemned = self.condemned();
-        self.names().chain(condemned).map(|name| (name.key(), name)).collect()
-    }
-
-    /// What a prune deletes, in order: due objects that are `unneeded` and not `evidence`.
-    pub(super) fn due(&self, unneeded: &BTreeSet<Name>, evidence: &BTreeSet<String>) -> Vec<Name> {
-        let (names, found) = (self.by_key(), self.found_condemnations());
-        let is_listed = |key: &String| names.get(key).is_some_and(|name| self.age(*name).is_some());
-        let deletable = unneeded.iter().map(|name| name.key());
-        let deletable: Vec<String> =
-            deletable.filter(|key| is_listed(key) && !evidence.contains(key)).collect();
-        let keys = to_delete(&found, deletable.iter(), now(), days(self.grace_days));
-        keys.into_iter().filter_map(|key| names.get(key).copied()).collect()
-    }
-
-    /// Condemns what is unneeded and not yet condemned, and replaces condemnations that name something needed.
-    pub(super) fn condemn(&mut self, unneeded: &BTreeSet<Name>) {
-        let names = self.by_key();
-        let objects = unneeded.iter().map(|name| name.key()).collect();
-        let none = FrameSet::default();
-        let plan = Unneeded { objects: &objects, frames: &none, needed: &none };
-        let is_listed = |key: &str| names.get(key).is_some_and(|name| self.age(*name).is_some());
-        let decided = plan.condemn(self.found_condemnations(), is_listed);
-        let set = |body: &Condemnation| -> BTreeSet<Name> {
-            body.objects.iter().filter_map(|key| names.get(key).copied()).collect()
+    /// What a prune does that found this store. A wrong one deletes whatever was condemned.
+    pub(super) fn decide(&self, deletes_what_is_needed: bool) -> Decided {
+        let Plan { unneeded, evidence } = self.plan();
+        let names: HashMap<String, Name> = self.names().map(|name| (name.key(), name)).collect();
+        let numbered: Vec<&Condemned> = self.condemnations.iter().collect();
+        let mut found: Vec<FoundCondemnation> = Vec::new();
+        for (number, (named, age)) in numbered.iter().enumerate() {
+            let objects = named.iter().map(|name| name.key()).filter(|key| names.contains_key(key)).collect();
+            let body = Condemnation { frames: Vec::new(), objects };
+            found.push(FoundCondemnation { key: number.to_string(), stored: stored(*age), body });
+        }
+        let objects: BTreeSet<String> = unneeded.iter().map(|name| name.key()).collect();
+        let new = to_condemn(&objects, &FrameSet::default(), &found);
+        let deletable: BTreeSet<&String> = if deletes_what_is_needed {
+            names.keys().collect()
+        } else {
+            objects.iter().filter(|key| !evidence.contains(*key)).collect()
         };
-        let ages = std::mem::take(&mut self.condemnations);
-        for found in &decided.standing {
-            let names = set(&found.body);
-            // A condemnation is of no more use once nothing that it names is left.
-            if let Some(age) = ages.get(&names).filter(|_| names.iter().any(|name| self.age(*name).is_some()))
-            {
-                self.condemnations.insert(names, *age);
-            }
+        let (now, grace) = (now(), days(self.grace_days));
+        let due = to_delete(&found, deletable.into_iter(), now, grace);
+        let is_left = |key: &String| names.contains_key(key) && !due.contains(&key);
+        let served = to_lift(&found, is_left, now, grace);
+        Decided {
+            new: new.iter().flat_map(|body| &body.objects).map(|key| names[key]).collect(),
+            outdated: BTreeSet::new(),
+            served: served
+                .map(|found| numbered[found.key.parse::<usize>().expect("it is a number")].clone())
+                .collect(),
+            due: due.into_iter().map(|key| names[key]).collect(),
         }
-        for body in &decided.new {
-            self.condemnations.insert(set(body), 0);
+    }
+
+    /// The condemnations that name something else that is there than these.
+    pub(super) fn condemnations_beyond(&self, names: &BTreeSet<Name>) -> BTreeSet<Condemned> {
+        let is_beyond = |name: &Name| self.age(*name).is_some() && !names.contains(name);
+        self.condemnations.iter().filter(|(named, _)| named.iter().any(is_beyond)).cloned().collect()
+    }
+
+    /// Has a prune condemn, as it decided.
+    pub(super) fn condemn(&mut self, decided: &Decided) {
+        if !decided.new.is_empty() {
+            self.condemnations.insert((decided.new.clone(), 0));
         }
+        self.condemnations.retain(|found| !decided.outdated.contains(found));
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model as _};
 
-use super::Protocol;
-use super::store::Age;
+use super::names::Age;
+use super::{Flaw, Protocol};
 use crate::format::condemnation::LEASE_DAYS;
 
 const RESTORES: &str = "every committed snapshot restores";
@@ -69,15 +69,22 @@ fn a_grace_shorter_than_a_lease_is_found() {
 #[test]
 #[ignore = "an attack: scripts/test runs it"]
 fn a_prune_that_deletes_without_working_it_out_again_is_found() {
-    let protocol = Protocol { deletes_without_looking_again: true, ..Protocol::right(1, 1) };
+    let protocol = Protocol { flaw: Some(Flaw::DeletesWithoutLookingAgain), ..Protocol::right(1, 1) };
     find("sweep before recompute", protocol);
 }
 
 #[test]
 #[ignore = "an attack: scripts/test runs it"]
 fn a_run_that_commits_without_a_second_look_is_found() {
-    let protocol = Protocol { commits_without_looking_again: true, ..Protocol::right(1, 1) };
+    let protocol = Protocol { flaw: Some(Flaw::CommitsWithoutLookingAgain), ..Protocol::right(1, 1) };
     find("commit without second look", protocol);
+}
+
+#[test]
+#[ignore = "an attack: scripts/test runs it"]
+fn a_prune_that_lets_off_what_another_may_be_deleting_is_found() {
+    let protocol = Protocol { flaw: Some(Flaw::LiftsWhatIsNeeded), passes: &[4], ..Protocol::right(1, 2) };
+    find("lift of what is needed", protocol);
 }
 
 /// What takes minutes, and gigabytes.
@@ -88,13 +95,20 @@ mod long {
 
     use super::*;
 
-    /// Two passes of three days fit in a lease or a grace, and three do not.
-    const COARSE: &[Age] = &[3];
+    /// One pass of four days fits in a lease or a grace, and two do not.
+    const COARSE: &[Age] = &[4];
+
+    /// What has few enough states: some tens of millions.
+    const FEW: [Protocol; 3] = [
+        Protocol::right(1, 1),
+        Protocol { has_repairer: true, faults: 2, ..Protocol::right(1, 1) },
+        Protocol::right(1, 2),
+    ];
 
     #[test]
     #[ignore = "takes long: scripts/test --long runs it"]
     fn all_steps_in_every_order_lose_nothing() {
-        for protocol in RIGHT {
+        for protocol in FEW {
             let protocol = Protocol { passes: COARSE, ..protocol };
             let builder = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
             // Depth first, it remembers hashes of states, and few of the states themselves.
@@ -106,15 +120,20 @@ mod long {
     #[test]
     #[ignore = "takes long: scripts/test --long runs it"]
     fn random_steps_lose_nothing() {
-        let protocol = Protocol { has_repairer: true, faults: 4, ..Protocol::right(3, 2) };
-        let seed = std::process::id().into();
-        let time = Duration::from_mins(10);
-        let builder = protocol.checker().threads(2).timeout(time).finish_when(HasDiscoveries::AnyFailures);
-        let checker = builder.target_max_depth(200).spawn_simulation(seed, UniformChooser).join();
-        eprintln!("{protocol:?}, from seed {seed}: {} steps in {time:?}", checker.state_count());
-        for property in protocol.properties() {
-            if property.expectation == Expectation::Always {
-                checker.assert_no_discovery(property.name);
+        let many = [
+            Protocol { faults: 1, ..Protocol::right(2, 2) },
+            Protocol { has_repairer: true, faults: 4, ..Protocol::right(3, 2) },
+        ];
+        let (seed, time) = (std::process::id().into(), Duration::from_mins(5));
+        for protocol in many {
+            let builder =
+                protocol.checker().threads(2).timeout(time).finish_when(HasDiscoveries::AnyFailures);
+            let checker = builder.target_max_depth(200).spawn_simulation(seed, UniformChooser).join();
+            eprintln!("{protocol:?}, from seed {seed}: {} steps in {time:?}", checker.state_count());
+            for property in protocol.properties() {
+                if property.expectation == Expectation::Always {
+                    checker.assert_no_discovery(property.name);
+                }
             }
         }
     }
