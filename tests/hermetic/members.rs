@@ -46,6 +46,41 @@ fn each_key_is_listed_with_its_host_and_its_last_snapshot() {
 }
 
 #[test]
+fn members_have_names_that_lists_show_and_removals_take() {
+    let repo = with_snapshot();
+    let file = |name: &str| repo.path(name).display().to_string();
+    let added = key(&repo, &["add", "writer", &file("web.key"), "--name", "Web 2"]).expect_code(0).stdout;
+    assert!(added.contains("called Web 2"), "{added}");
+    key(&repo, &["add", "keeper", &file("keeper.key"), "--name", "nightly"]).expect_code(0);
+    key(&repo, &["add", "recovery", &file("third.key"), "--name", "bank"]).expect_code(0);
+    let list = listed(&repo);
+    assert_eq!(list["writers"][1]["name"], "Web 2", "{list}");
+    assert_eq!(list["keepers"][0]["name"], "nightly", "{list}");
+    assert_eq!(list["recipients"][2]["name"], "bank", "{list}");
+    assert!(list["writers"][0].get("name").is_none(), "{list}");
+    let text = key(&repo, &["list"]).expect_code(0).stdout;
+    for name in ["Web 2", "nightly", "bank"] {
+        assert!(text.contains(&format!("\n  called      {name}\n")), "{text}");
+    }
+    let sheet = repo.path("sheet.html");
+    key(&repo, &["sheet", sheet.to_str().unwrap()]).expect_code(0);
+    assert!(fs::read_to_string(&sheet).unwrap().contains("<strong>bank</strong>"));
+
+    // A name is given once, and no key file is left of a refused one.
+    let refused = key(&repo, &["add", "keeper", &file("other.key"), "--name", "Web 2"]).expect_code(2).stderr;
+    assert!(refused.contains("`Web 2` is the name of") && refused.contains("key list"), "{refused}");
+    assert!(!repo.path("other.key").exists());
+    for name in ["", "two\nlines", &"x".repeat(65)] {
+        let refused =
+            key(&repo, &["add", "keeper", &file("other.key"), "--name", name]).expect_code(2).stderr;
+        assert!(refused.contains("a name has"), "{refused}");
+    }
+    key(&repo, &["remove", "nightly"]).expect_code(0);
+    assert_eq!(listed(&repo)["keepers"][0]["is_removed"], true);
+    key(&repo, &["add", "keeper", &file("other.key"), "--name", "nightly"]).expect_code(0);
+}
+
+#[test]
 fn nothing_is_removed_before_somebody_says_that_it_is_meant() {
     let repo = with_snapshot();
     let writer = listed(&repo)["writers"][0]["id"].as_str().unwrap().to_owned();

@@ -10,7 +10,7 @@ use lifeboat_report::members::{ExportReport, FloorReport, KeyAddedReport, Public
 use lifeboat_shell::{
     Failure, Outcome, RecoveryFlags, RepositoryFlags, SessionFlags, Ui, describe, passphrase_for,
 };
-use lifeboat_vault::{Floor, GroupId, Members, Membership, RecoverySession, write_private};
+use lifeboat_vault::{Floor, GroupId, MemberName, Members, Membership, RecoverySession, write_private};
 
 use crate::floor::{FloorFlags, lowering};
 
@@ -37,7 +37,7 @@ enum KeyVerb {
     List(ListArgs),
     /// Add a recovery key, a backup host or a keeper
     #[command(after_help = "Examples:
-  lifeboat-backup key add writer web-2.key -r /srv/backups --identity safe-1.key
+  lifeboat-backup key add writer web-2.key --name web-2 -r /srv/backups --identity safe-1.key
   lifeboat-backup key add recovery safe-3.key -r /srv/backups --identity safe-1.key")]
     Add(AddArgs),
     /// Remove a recipient, a backup host or a keeper
@@ -111,6 +111,8 @@ enum NewMember {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
+        name: NameFlag,
+        #[command(flatten)]
         change: ChangeArgs,
     },
     /// Let the holder of a public key recover everything
@@ -121,11 +123,13 @@ enum NewMember {
         #[arg(value_name = "R")]
         recipient: String,
         #[command(flatten)]
+        name: NameFlag,
+        #[command(flatten)]
         change: ChangeArgs,
     },
     /// Enrol a backup host
     #[command(after_help = "Example:
-  lifeboat-backup key add writer web-2.key -r /srv/backups --identity safe-1.key")]
+  lifeboat-backup key add writer web-2.key --name web-2 -r /srv/backups --identity safe-1.key")]
     Writer {
         /// Where to write the host's writer key
         #[arg(value_name = "FILE")]
@@ -134,6 +138,8 @@ enum NewMember {
         /// [default: a group of its own]
         #[arg(long, value_name = "G")]
         group: Option<String>,
+        #[command(flatten)]
+        name: NameFlag,
         #[command(flatten)]
         change: ChangeArgs,
     },
@@ -145,8 +151,18 @@ enum NewMember {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
+        name: NameFlag,
+        #[command(flatten)]
         change: ChangeArgs,
     },
+}
+
+/// What people call a new member.
+#[derive(Debug, clap::Args)]
+struct NameFlag {
+    /// What people call it: `key list` shows the name, and `key remove` takes it
+    #[arg(long, value_name = "N")]
+    name: Option<MemberName>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -215,23 +231,34 @@ impl ChangeArgs {
 }
 
 async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
-    let report = match what {
-        NewMember::Recovery { file, change } => {
+    let report = |(role, id), name: Option<MemberName>, file: Option<&PathBuf>, group| KeyAddedReport {
+        role,
+        id,
+        name: name.map(String::from),
+        file: file.map(|file| file.display().to_string()),
+        group,
+    };
+    let added = match what {
+        NewMember::Recovery { file, name: NameFlag { name }, change } => {
             see_that_it_is_free(&file)?;
             let restorer = change.open().await?;
             let location = describe::lasting_location(restorer.session().repository());
             let keep = |text: &str| write_private(&file, text);
-            let added = Membership::of(&restorer, &ui.context()).add_recovery_key(&location, keep).await;
+            let added = Membership::of(&restorer, &ui.context())
+                .add_recovery_key(&location, name.clone(), keep)
+                .await;
             let recipient = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
-            KeyAddedReport { role: "recovery key", id: recipient.id(), file: Some(shown(&file)), group: None }
+            report(("recovery key", recipient.id()), name, Some(&file), None)
         }
-        NewMember::Recipient { recipient, change } => {
+        NewMember::Recipient { recipient, name: NameFlag { name }, change } => {
             let mut recipient = lifeboat_shell::recipient(&recipient)?;
             recipient.prepare()?;
-            Membership::of(&change.open().await?, &ui.context()).add_recipient(&recipient).await?;
-            KeyAddedReport { role: "recipient", id: recipient.id(), file: None, group: None }
+            Membership::of(&change.open().await?, &ui.context())
+                .add_recipient(&recipient, name.clone())
+                .await?;
+            report(("recipient", recipient.id()), name, None, None)
         }
-        NewMember::Writer { file, group, change } => {
+        NewMember::Writer { file, group, name: NameFlag { name }, change } => {
             see_that_it_is_free(&file)?;
             let group: Option<GroupId> = match group {
                 Some(text) => Some(text.parse().map_err(|error| {
@@ -242,27 +269,22 @@ async fn add(what: NewMember, ui: &Ui) -> Result<(), Failure> {
             let restorer = change.open().await?;
             advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::WriterKey| write_private(&file, &key.to_text());
-            let added = Membership::of(&restorer, &ui.context()).add_writer(group, keep).await;
+            let added = Membership::of(&restorer, &ui.context()).add_writer(group, name.clone(), keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
             let group = Some(key.group_id().to_string());
-            KeyAddedReport { role: "writer", id: key.writer.to_string(), file: Some(shown(&file)), group }
+            report(("writer", key.writer.to_string()), name, Some(&file), group)
         }
-        NewMember::Keeper { file, change } => {
+        NewMember::Keeper { file, name: NameFlag { name }, change } => {
             see_that_it_is_free(&file)?;
             let restorer = change.open().await?;
             advise_on_floor(&restorer, ui);
             let keep = |key: &lifeboat_vault::KeeperKey| write_private(&file, &key.to_text());
-            let added = Membership::of(&restorer, &ui.context()).add_keeper(keep).await;
+            let added = Membership::of(&restorer, &ui.context()).add_keeper(name.clone(), keep).await;
             let key = added.inspect_err(|_| drop(std::fs::remove_file(&file)))?;
-            KeyAddedReport {
-                role: "keeper",
-                id: key.keeper.to_string(),
-                file: Some(shown(&file)),
-                group: None,
-            }
+            report(("keeper", key.keeper.to_string()), name, Some(&file), None)
         }
     };
-    ui.report(&report);
+    ui.report(&added);
     Ok(())
 }
 
@@ -287,8 +309,4 @@ fn see_that_it_is_free(file: &Path) -> Result<(), Failure> {
         ));
     }
     Ok(())
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

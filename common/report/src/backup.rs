@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Report;
 use crate::figures::{bytes, count, first_lines, printable, seconds, time};
+use crate::members::named;
 use crate::problem::{StreamPath, StreamProblem};
 
 /// A new repository.
@@ -39,6 +40,9 @@ pub struct RecipientLine {
     pub kind: String,
     /// `post-quantum`, `classical` or `unknown`.
     pub protection: String,
+    /// What people call it; absent where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl RecipientLine {
@@ -52,7 +56,8 @@ impl RecipientLine {
         } else {
             recipient
         };
-        format!("recipient     {}  {}, {}  {shown}\n", self.id, self.kind, self.protection)
+        let name = named(self.name.as_deref());
+        format!("recipient     {}  {}, {}  {shown}{name}\n", self.id, self.kind, self.protection)
     }
 }
 

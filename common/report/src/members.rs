@@ -37,6 +37,9 @@ pub struct KeyListReport {
 pub struct WriterLine {
     /// Its id.
     pub id: String,
+    /// What people call it; absent where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The group that it deduplicates in.
     pub group: String,
     /// The host that it is, as its newest snapshot says; absent where the key shows none.
@@ -58,6 +61,9 @@ pub struct WriterLine {
 pub struct KeeperLine {
     /// Its id.
     pub id: String,
+    /// What people call it; absent where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Whether it was removed.
     pub is_removed: bool,
 }
@@ -82,13 +88,16 @@ impl Report for KeyListReport {
             };
             let _ = writeln!(
                 text,
-                "writer        {}{removed}\n  host        {host}\n  in group    {}",
-                writer.id, writer.group
+                "writer        {}{removed}{}\n  host        {host}\n  in group    {}",
+                writer.id,
+                named(writer.name.as_deref()),
+                writer.group
             );
         }
         for keeper in &self.keepers {
             let removed = if keeper.is_removed { "  REMOVED" } else { "" };
-            let _ = writeln!(text, "keeper        {}{removed}", keeper.id);
+            let name = named(keeper.name.as_deref());
+            let _ = writeln!(text, "keeper        {}{removed}{name}", keeper.id);
         }
         let _ = writeln!(
             text,
@@ -100,6 +109,11 @@ impl Report for KeyListReport {
     }
 }
 
+/// The line that says what people call a member.
+pub(crate) fn named(name: Option<&str>) -> String {
+    name.map_or(String::new(), |name| format!("\n  called      {}", printable(name)))
+}
+
 /// Someone was added.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -108,6 +122,9 @@ pub struct KeyAddedReport {
     pub role: &'static str,
     /// Its id.
     pub id: String,
+    /// What people call it; absent where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The key file that was written.
     pub file: Option<String>,
     /// The group of a writer.
@@ -119,6 +136,9 @@ impl Report for KeyAddedReport {
 
     fn text(&self) -> String {
         let mut text = format!("added {} {}\n", self.role, self.id);
+        if let Some(name) = &self.name {
+            let _ = writeln!(text, "  called {}", printable(name));
+        }
         if let Some(group) = &self.group {
             let _ = writeln!(text, "  in group {group}");
         }

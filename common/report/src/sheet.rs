@@ -139,6 +139,7 @@ impl RecoverySheet {
                             ul {
                                 @for recipient in &self.recipients {
                                     li {
+                                        @if let Some(name) = &recipient.name { strong { (name) } ", " }
                                         code { (recipient.id) } ", " (recipient.kind) ", " (recipient.protection)
                                         span.blank { "kept at:" }
                                         br; (typed(&recipient.kind))
@@ -262,6 +263,7 @@ mod tests {
                 recipient: "age1pq1xyz".to_owned(),
                 kind: "mlkem768x25519".to_owned(),
                 protection: "post-quantum".to_owned(),
+                name: Some("the <safe>".to_owned()),
             }],
             steps: vec![SheetStep {
                 host: "web<1>".to_owned(),

@@ -20,18 +20,21 @@ pub fn recipient_line(recipient: &Recipient) -> RecipientLine {
         recipient: recipient.as_str().to_owned(),
         kind: recipient.kind().to_string(),
         protection: recipient.protection().to_string(),
+        name: None,
     }
 }
 
 /// A recipient from the roster in the form that reports show. A kind that this version does not know is shown verbatim.
 pub fn listed_recipient(listed: &RecipientMember) -> RecipientLine {
     let known = listed.recipient.parse::<Recipient>().map(|recipient| recipient_line(&recipient));
-    known.unwrap_or_else(|_| RecipientLine {
+    let known = known.unwrap_or_else(|_| RecipientLine {
         id: listed.id.clone(),
         recipient: listed.recipient.clone(),
         kind: "unknown".to_owned(),
         protection: "unknown".to_owned(),
-    })
+        name: None,
+    });
+    RecipientLine { name: listed.name.as_ref().map(ToString::to_string), ..known }
 }
 
 /// A repository's location in a form that is valid in any working directory.

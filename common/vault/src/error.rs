@@ -306,10 +306,18 @@ pub enum VaultError {
         /// The names that match.
         candidates: Vec<String>,
     },
-    /// Several members of the roster match the prefix of an id.
+    /// A member of the roster has this name.
+    #[error("`{name}` is the name of {id}")]
+    MemberNameTaken {
+        /// The name.
+        name: String,
+        /// The member's id.
+        id: String,
+    },
+    /// Several members of the roster match a name or the prefix of an id.
     #[error("`{wanted}` could be any of {}", candidates.join(", "))]
     AmbiguousMember {
-        /// The digits that were given.
+        /// What was given.
         wanted: String,
         /// The ids that match.
         candidates: Vec<String>,

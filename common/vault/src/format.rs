@@ -12,6 +12,7 @@ pub mod item;
 pub(crate) mod item_records;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+pub(crate) mod member_name;
 pub(crate) mod name;
 pub(crate) mod object_name;
 pub(crate) mod pack;

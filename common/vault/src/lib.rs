@@ -115,6 +115,7 @@ pub use format::condemnation::{GRACE_DAYS, LEASE_DAYS};
 pub use format::floor::Floor;
 pub use format::item;
 pub use format::manifest::{Consistency, Original, PREDICATE_TYPE, StreamKind, verification_key_text};
+pub use format::member_name::{BadMemberName, MemberName};
 pub use format::name::{BadName, TextTooLong, check_name, check_text};
 pub use format::roster::Roster;
 pub use ids::{GroupId, KeeperId, NotARepositoryId, NotAnId, RepositoryId, RunId, Signer, WriterId};

@@ -28,6 +28,7 @@ pub(super) async fn list(session: &Session, ui: &Ui) -> KeyListReport {
                 let newest = newest_of(&listing, writer.id);
                 WriterLine {
                     id: writer.id.to_string(),
+                    name: writer.name.as_ref().map(ToString::to_string),
                     group: writer.group.to_string(),
                     host: newest.map(|snapshot| snapshot.host().to_owned()),
                     last_snapshot_at: newest.map(Snapshot::time),
@@ -38,7 +39,11 @@ pub(super) async fn list(session: &Session, ui: &Ui) -> KeyListReport {
             .collect(),
         keepers: keepers
             .into_iter()
-            .map(|keeper| KeeperLine { id: keeper.id.to_string(), is_removed: keeper.removed })
+            .map(|keeper| KeeperLine {
+                id: keeper.id.to_string(),
+                name: keeper.name.as_ref().map(ToString::to_string),
+                is_removed: keeper.removed,
+            })
             .collect(),
     }
 }

@@ -9,7 +9,7 @@ use super::{ChangeArgs, Confirmation};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RemoveArgs {
-    /// The id, or the first digits of it, as `key list` shows it
+    /// The id, the first digits of it, or the name, as `key list` shows them
     #[arg(value_name = "ID")]
     id: String,
     /// Of a backup host: the sequence of its last snapshot that is to count; must be given where the host's history is

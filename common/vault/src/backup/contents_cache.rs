@@ -95,13 +95,13 @@ impl<'a> ContentsCache<'a> {
         &self,
         own: WriterId,
         placed: &FrameSet,
-        excluded: &FrameSet,
+        excluded: &Excluded,
         used: &HashMap<FrameName, u16>,
     ) -> Result<ContentsIndex, StoreError> {
         let mut index = ContentsIndex::default();
         let mut trusted = TrustedContents::new(self.repository, self.group);
         let mut said_by: HashMap<(RunId, [u8; 32]), Vec<Signer>> = HashMap::new();
-        let may_be_used = |name: FrameName| placed.contains(name) && !excluded.contains(name);
+        let may_be_used = |name: FrameName| placed.contains(name) && !excluded.names(name);
         let entries = self.repository.objects_below(&layout::contents(self.group.id)).await?;
         self.contents.drop_all_but(&entries.iter().filter_map(|entry| hash_of(&entry.key)).collect());
         let mut of_others = Vec::new();

@@ -194,7 +194,7 @@ impl SnapshotWriter {
             let used = used.flat_map(|record| record.needed().zip(record.used.iter().copied())).collect();
             let known = ContentsCache::new(&repository, &group, options.cache.as_deref(), progress);
             let placed = known.placed(&excluded).await?;
-            let index = known.read(key.writer, &placed, &excluded.frames, &used).await?;
+            let index = known.read(key.writer, &placed, &excluded, &used).await?;
             let underused = last_part.map_or_else(Underused::default, |part| underused_frames(&part, &index));
             let chunker = Chunker::new(&key.group.chunker_seed, &key.group.chunk_id_key, ChunkSizes::FINE);
             let target = (!options.dry_run).then(|| repository.clone());

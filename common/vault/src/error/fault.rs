@@ -22,6 +22,7 @@ impl Fault for VaultError {
             | Self::NoSuchMember { .. }
             | Self::AmbiguousSnapshot { .. }
             | Self::AmbiguousMember { .. }
+            | Self::MemberNameTaken { .. }
             | Self::NotInSnapshot { .. }
             | Self::TargetNotEmpty { .. }
             | Self::TargetOfAnother { .. }
@@ -128,7 +129,8 @@ impl Fault for VaultError {
                  hosts"
                     .to_owned()
             }
-            Self::AmbiguousMember { .. } => "give more digits of the id".to_owned(),
+            Self::AmbiguousMember { .. } => "give the name, or more digits of the id".to_owned(),
+            Self::MemberNameTaken { .. } => "choose another name; see `lifeboat-backup key list`".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
             Self::RosterChanged { .. } | Self::RosterReplaced { .. } => {
                 "look at `lifeboat-backup key list`, then run again".to_owned()

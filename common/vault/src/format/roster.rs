@@ -11,6 +11,7 @@ use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 
 use crate::format::floor::Floor;
+use crate::format::member_name::MemberName;
 use crate::ids::{GroupId, KeeperId, RepositoryId, Signer, WriterId};
 
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.roster.v0+json";
@@ -54,6 +55,8 @@ pub struct Roster {
 pub(crate) struct RosterRecipient {
     pub(crate) id: String,
     pub(crate) recipient: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<MemberName>,
 }
 
 /// A time between two rotations of the data identity.
@@ -78,6 +81,8 @@ pub(crate) struct Writer {
     pub(crate) id: WriterId,
     pub(crate) group: GroupId,
     pub(crate) key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<MemberName>,
     /// Set if the writer was removed: what it signs from then on does not count.
     pub(crate) revoked: Option<Revocation>,
 }
@@ -102,6 +107,8 @@ pub(crate) struct Keeper {
     pub(crate) id: KeeperId,
     pub(crate) key: String,
     pub(crate) recipient: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<MemberName>,
     /// Set if the keeper was removed: what it signs from then on does not count.
     pub(crate) removed: Option<RemovedKeeper>,
 }
@@ -410,6 +417,7 @@ mod tests {
             id: WriterId::from_bytes([number; 16]),
             group: GroupId::from_bytes([2; 16]),
             key,
+            name: None,
             revoked: None,
         }
     }
@@ -421,7 +429,13 @@ mod tests {
 
     fn keeper(number: u8) -> Keeper {
         let key = key_text(SigningKey::generate().verification_key());
-        Keeper { id: KeeperId::from_bytes([number; 16]), key, recipient: "age1pq1".to_owned(), removed: None }
+        Keeper {
+            id: KeeperId::from_bytes([number; 16]),
+            key,
+            recipient: "age1pq1".to_owned(),
+            name: None,
+            removed: None,
+        }
     }
 
     #[test]
@@ -452,7 +466,7 @@ mod tests {
 
         let base = || Roster { groups: vec![group(2)], ..roster(&root, 0, None) };
         let epoch = |epoch| Epoch { epoch, recipient: "age1pq1".to_owned() };
-        let person = || RosterRecipient { id: "one".to_owned(), recipient: "age1pq1".to_owned() };
+        let person = || RosterRecipient { id: "one".to_owned(), recipient: "age1pq1".to_owned(), name: None };
         for (inconsistent, reason) in [
             (
                 Roster { writers: vec![writer(1), writer(1)], ..base() },

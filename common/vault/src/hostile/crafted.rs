@@ -129,14 +129,14 @@ impl Crafted {
 
     pub(crate) async fn add_writer(&self) -> WriterKey {
         let restorer = self.restorer().await;
-        Membership::of(&restorer, &self.context()).add_writer(None, |_| Ok(())).await.unwrap()
+        Membership::of(&restorer, &self.context()).add_writer(None, None, |_| Ok(())).await.unwrap()
     }
 
     /// Another host of the first writer's group.
     pub(crate) async fn add_neighbour(&self) -> WriterKey {
         let restorer = self.restorer().await;
         let group = Some(self.writer.group.id);
-        Membership::of(&restorer, &self.context()).add_writer(group, |_| Ok(())).await.unwrap()
+        Membership::of(&restorer, &self.context()).add_writer(group, None, |_| Ok(())).await.unwrap()
     }
 
     /// Removes a member whose key was stolen.
@@ -150,7 +150,7 @@ impl Crafted {
     }
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
-        Membership::of(&self.restorer().await, &self.context()).add_keeper(|_| Ok(())).await.unwrap()
+        Membership::of(&self.restorer().await, &self.context()).add_keeper(None, |_| Ok(())).await.unwrap()
     }
 
     pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Session {

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::error::VaultError;
 use crate::format::floor::Floor;
 use crate::format::layout::{self, cap};
+use crate::format::member_name::MemberName;
 use crate::format::roster::{Head, Keeper, Revocation, Roster, RosterRecipient, Writer, key_text, pem_of};
 use crate::ids::{GroupId, KeeperId, Signer, WriterId};
 use crate::keys::keeper_key::KeeperKey;
@@ -50,6 +51,8 @@ pub struct RecipientMember {
     pub id: String,
     /// The recipient in age's form.
     pub recipient: String,
+    /// What people call it.
+    pub name: Option<MemberName>,
 }
 
 /// A backup host.
@@ -61,6 +64,8 @@ pub struct WriterMember {
     pub group: GroupId,
     /// Its verification key, base64 of the `SubjectPublicKeyInfo`.
     pub key: String,
+    /// What people call it.
+    pub name: Option<MemberName>,
     /// Whether it was removed, and its last sequence that counts.
     pub removed: Option<Option<u64>>,
 }
@@ -72,6 +77,8 @@ pub struct KeeperMember {
     pub id: KeeperId,
     /// Its verification key, base64 of the `SubjectPublicKeyInfo`.
     pub key: String,
+    /// What people call it.
+    pub name: Option<MemberName>,
     /// Whether it was removed.
     pub removed: bool,
 }
@@ -98,17 +105,22 @@ impl Members {
     /// Everyone on this roster.
     pub fn of(roster: &Roster) -> Self {
         let recipients = roster.recipients.iter();
-        let recipients =
-            recipients.map(|r| RecipientMember { id: r.id.clone(), recipient: r.recipient.clone() });
+        let recipients = recipients.map(|r| RecipientMember {
+            id: r.id.clone(),
+            recipient: r.recipient.clone(),
+            name: r.name.clone(),
+        });
         let writers = roster.writers.iter().map(|w| WriterMember {
             id: w.id,
             group: w.group,
             key: w.key.clone(),
+            name: w.name.clone(),
             removed: w.revoked.map(|revocation| revocation.last.map(|head| head.sequence)),
         });
         let keepers = roster.keepers.iter().map(|k| KeeperMember {
             id: k.id,
             key: k.key.clone(),
+            name: k.name.clone(),
             removed: k.removed.is_some(),
         });
         Self {
@@ -140,23 +152,29 @@ impl<'a> Membership<'a> {
     pub async fn add_recovery_key(
         &self,
         location: &str,
+        name: Option<MemberName>,
         keep: impl FnOnce(&str) -> Result<(), VaultError>,
     ) -> Result<Recipient, VaultError> {
         let (secret, recipient) = keys::generate(&*self.context.entropy);
-        let id = self.restorer.repository().id;
-        keep(&recovery_key_text(&secret, recipient.as_str(), &id, location, self.context.clock.now()))?;
-        self.add_recipient(&recipient).await?;
+        let Repository { id, roster, .. } = self.restorer.repository();
+        changes::see_that_it_is_free(roster, name.as_ref())?;
+        keep(&recovery_key_text(&secret, recipient.as_str(), id, location, self.context.clock.now()))?;
+        self.add_recipient(&recipient, name).await?;
         Ok(recipient)
     }
 
-    /// Finds the member with this id or prefix of an id, before anything is changed.
+    /// Finds the member with this id, prefix of an id, or name, before anything is changed.
     pub fn member(&self, id: &str) -> Result<Removed, VaultError> {
         changes::find_member(&self.restorer.repository().roster, id)
     }
 
     /// Lets another recipient recover everything, including what was stored before.
-    pub async fn add_recipient(&self, recipient: &Recipient) -> Result<(), VaultError> {
-        let roster = changes::with_recipient(self.restorer.repository().roster.clone(), recipient)?;
+    pub async fn add_recipient(
+        &self,
+        recipient: &Recipient,
+        name: Option<MemberName>,
+    ) -> Result<(), VaultError> {
+        let roster = changes::with_recipient(self.restorer.repository().roster.clone(), recipient, name)?;
         let next = self.next_roster(roster)?;
         self.wrap_everything(recipient).await?;
         self.publish(next).await
@@ -167,10 +185,12 @@ impl<'a> Membership<'a> {
     pub async fn add_writer(
         &self,
         group: Option<GroupId>,
+        name: Option<MemberName>,
         keep: impl FnOnce(&WriterKey) -> Result<(), VaultError>,
     ) -> Result<WriterKey, VaultError> {
         let repository = self.restorer.repository();
         let mut roster = repository.roster.clone();
+        changes::see_that_it_is_free(&roster, name.as_ref())?;
         let epoch = roster.epoch().ok_or(VaultError::Internal("a roster has an epoch"))?.clone();
         let data_recipient: Recipient = epoch.recipient.parse()?;
         let keys = match group {
@@ -194,6 +214,7 @@ impl<'a> Membership<'a> {
             id: key.writer,
             group: key.group.id,
             key: key_text(key.signing_key.verification_key()),
+            name,
             revoked: None,
         });
         let next = self.next_roster(roster)?;
@@ -208,10 +229,12 @@ impl<'a> Membership<'a> {
     /// Enrols a keeper, which receives every group's index key. `keep` as in [`Self::add_writer`].
     pub async fn add_keeper(
         &self,
+        name: Option<MemberName>,
         keep: impl FnOnce(&KeeperKey) -> Result<(), VaultError>,
     ) -> Result<KeeperKey, VaultError> {
         let repository = self.restorer.repository();
         let mut roster = repository.roster.clone();
+        changes::see_that_it_is_free(&roster, name.as_ref())?;
         let (identity, recipient) = keys::generate(&*self.context.entropy);
         let key = KeeperKey::new(
             repository.id,
@@ -222,7 +245,7 @@ impl<'a> Membership<'a> {
         .map_err(|_| VaultError::Internal("an identity that was just made can be read"))?;
         let listed = key_text(key.signing_key.verification_key());
         let text = recipient.as_str().to_owned();
-        roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient: text, removed: None });
+        roster.keepers.push(Keeper { id: key.keeper, key: listed, recipient: text, name, removed: None });
         let next = self.next_roster(roster)?;
         for group in self.restorer.groups() {
             self.wrap_index_key(group, &recipient).await?;
@@ -232,7 +255,7 @@ impl<'a> Membership<'a> {
         Ok(key)
     }
 
-    /// Removes a recipient, a writer or a keeper, given by its id or a prefix of it. Removing a recipient rotates the
+    /// Removes a recipient, a writer or a keeper, given by its id, a prefix of it, or its name. Removing a recipient rotates the
     /// data identity; removing a writer keeps its snapshots up to the newest one, or up to `last`.
     pub async fn remove(
         &self,

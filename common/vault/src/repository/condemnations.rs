@@ -10,7 +10,7 @@ use crate::format::authority::Word;
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::frame_set::FrameSet;
 use crate::format::layout;
-use crate::ids::{GroupId, Signer, WriterId};
+use crate::ids::{FrameName, GroupId, RunId, Signer, WriterId};
 use crate::keys::GroupView;
 use crate::repository::listing;
 use crate::repository::objects::hash_of;
@@ -35,10 +35,19 @@ pub(crate) struct Excluded {
     pub(crate) frames: FrameSet,
     /// The packs that are condemned: what is only in these will be deleted.
     pub(crate) packs: HashSet<Sha256Digest>,
+    /// The runs whose registrations are condemned: without them, no frame of theirs opens.
+    pub(crate) runs: HashSet<RunId>,
     /// The names of the condemned locations objects: the places that only these give will be forgotten.
     pub(crate) locations: HashSet<String>,
     /// Condemnations and losses that are damaged.
     pub(crate) unusable: Vec<ObjectError>,
+}
+
+impl Excluded {
+    /// Whether a new snapshot must not refer to this frame, wherever it is.
+    pub(crate) fn names(&self, frame: FrameName) -> bool {
+        self.frames.contains(frame) || self.runs.contains(&frame.run)
+    }
 }
 
 impl Repository {
@@ -163,14 +172,17 @@ impl Repository {
     /// it is about to delete what it names.
     pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
         let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
-        let (mut packs, mut locations) = (HashSet::new(), HashSet::new());
-        let (of_packs, of_locations) = (layout::packs(group.id), layout::locations_of(group.id));
+        let (mut packs, mut runs, mut locations) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let (of_packs, of_runs) = (layout::packs(group.id), layout::runs(group.id));
+        let of_locations = layout::locations_of(group.id);
         let condemned = self
             .each_condemnation(group, Word::CondemnedToRuns, |condemnation| {
                 frames.add_records(&condemnation.body.frames);
                 for name in condemnation.body.objects {
                     if name.starts_with(&of_packs) {
                         packs.extend(hash_of(&name));
+                    } else if name.starts_with(&of_runs) && !layout::is_run_end(&name) {
+                        runs.extend(layout::run_of(&name));
                     } else if name.starts_with(&of_locations) {
                         locations.insert(name);
                     }
@@ -181,11 +193,49 @@ impl Repository {
         if let Some(hidden) = unusable.iter().find(|error| matches!(error, ObjectError::OutOfReach { .. })) {
             return Err(hidden.clone().into());
         }
-        Ok(Excluded { frames, packs, locations, unusable })
+        Ok(Excluded { frames, packs, runs, locations, unusable })
     }
 }
 
 /// Whether a condemnation is where its signer may put it.
 fn is_in_folder_of(key: &str, signer: Signer, group: GroupId) -> bool {
     key.strip_prefix(&layout::condemned(signer, group)).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_testkit::fault_store::Operation;
+
+    use super::*;
+    use crate::format::floor::Floor;
+    use crate::hostile::crafted::Crafted;
+    use crate::hostile::files;
+
+    /// A registration can be condemned while a frame of its run is in a pack that stays: a late run moved it there.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_run_refers_to_frames_of_a_run_whose_registration_is_condemned() {
+        let crafted = Crafted::with_floor(Floor { days: 0, snapshots: 1 }).await;
+        let group = GroupView::from(&crafted.writer.group);
+        let keeper = crafted.add_keeper().await;
+        let registrations = || -> Vec<String> {
+            let folder = format!("{}/", layout::runs(group.id));
+            crafted.faults.contents().into_keys().filter(|key| key.starts_with(&folder)).collect()
+        };
+        let stored_by_a_run = || async {
+            crafted.faults.clear_log();
+            crafted.back_up(&crafted.writer, &files(1)).await.unwrap();
+            let calls = crafted.faults.log().into_iter();
+            let packs =
+                calls.filter(|call| call.operation == Operation::Put && call.key.starts_with("packs/"));
+            packs.map(|call| call.bytes).sum::<u64>()
+        };
+        assert!(stored_by_a_run().await > 1_000_000);
+        assert!(stored_by_a_run().await < 100_000, "it refers to the first run");
+        let session = crafted.as_keeper(&keeper).await;
+        let condemnation = Condemnation { frames: Vec::new(), objects: registrations() };
+        let pen = session.pruning_pen().unwrap();
+        session.repository().store_signed(&group, pen, &condemnation).await.unwrap();
+        assert!(stored_by_a_run().await > 1_000_000, "it stores everything again");
+        assert!(stored_by_a_run().await < 100_000, "the registration of the third run is not condemned");
+    }
 }

@@ -351,8 +351,10 @@ fn first_roster(
     writer_key: &WriterKey,
     floor: Floor,
 ) -> Roster {
-    let recipients =
-        recipients.iter().map(|r| RosterRecipient { id: r.id(), recipient: r.as_str().to_owned() }).collect();
+    let recipients = recipients
+        .iter()
+        .map(|r| RosterRecipient { id: r.id(), recipient: r.as_str().to_owned(), name: None })
+        .collect();
     Roster {
         format: FORMAT_VERSION,
         repository: id,
@@ -367,6 +369,7 @@ fn first_roster(
             id: writer_key.writer,
             group: writer_key.group.id,
             key: key_text(writer_key.signing_key.verification_key()),
+            name: None,
             revoked: None,
         }],
         keepers: Vec::new(),

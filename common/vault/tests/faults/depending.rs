@@ -401,7 +401,7 @@ async fn a_prune_deletes_nothing_after_a_roster_that_forbids_it() {
                     let number: u64 = newest.rsplit('/').next().unwrap().parse().unwrap();
                     repo.faults.plant(&format!("roster/{:010}", number + 1), b"junk".to_vec());
                 }
-                _ => drop(membership.add_writer(None, |_| Ok(())).await.unwrap()),
+                _ => drop(membership.add_writer(None, None, |_| Ok(())).await.unwrap()),
             }
             gate.open();
         };

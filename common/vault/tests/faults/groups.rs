@@ -25,8 +25,9 @@ async fn repo() -> (TestRepository, Arc<WriterKey>, KeeperKey) {
     let mut repo = TestRepository::new().await;
     let one = Arc::clone(&repo.writer);
     let restorer = repo.restorer().await.unwrap();
-    let two =
-        Arc::new(Membership::of(&restorer, &repo.context()).add_writer(None, |_| Ok(())).await.unwrap());
+    let two = Arc::new(
+        Membership::of(&restorer, &repo.context()).add_writer(None, None, |_| Ok(())).await.unwrap(),
+    );
     let keeper = repo.add_keeper().await;
     for seed in 0..2 {
         repo.snapshot_by(&one, &files(seed)).await.unwrap();
@@ -114,11 +115,13 @@ async fn members_are_added_and_the_epoch_advances_while_a_group_is_closed() {
         flip(&repo, &entry.key);
     }
     let restorer = repo.restorer().await.unwrap();
-    let refused =
-        Membership::of(&restorer, &repo.context()).add_writer(Some(group), |_| Ok(())).await.unwrap_err();
+    let refused = Membership::of(&restorer, &repo.context())
+        .add_writer(Some(group), None, |_| Ok(()))
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains(&group.to_string()), "{refused}");
     Membership::of(&repo.restorer().await.unwrap(), &repo.context())
-        .add_writer(None, |_| Ok(()))
+        .add_writer(None, None, |_| Ok(()))
         .await
         .unwrap();
     let keeper = repo.add_keeper().await;

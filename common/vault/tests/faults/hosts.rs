@@ -31,7 +31,8 @@ async fn two_hosts_of_a_group_store_the_same_at_once_and_later_runs_store_none_o
     let mut one = TestRepository::new().await;
     let group = one.writer.group_id();
     let restorer = one.restorer().await.unwrap();
-    let second = Membership::of(&restorer, &one.context()).add_writer(Some(group), |_| Ok(())).await.unwrap();
+    let second =
+        Membership::of(&restorer, &one.context()).add_writer(Some(group), None, |_| Ok(())).await.unwrap();
     let (first, second) = (Arc::clone(&one.writer), Arc::new(second));
     let mut two = one.elsewhere();
     // Neither manifest is stored before both runs have stored everything else.

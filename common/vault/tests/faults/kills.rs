@@ -96,11 +96,11 @@ async fn changing_the_roster_may_die_anywhere() {
     let repo = repo().await;
     die_everywhere(&repo, "adding a writer", async |repo| {
         let restorer = repo.restorer().await?;
-        Membership::of(&restorer, &repo.context()).add_writer(None, |_| Ok(())).await.map(drop)
+        Membership::of(&restorer, &repo.context()).add_writer(None, None, |_| Ok(())).await.map(drop)
     })
     .await;
     die_everywhere(&repo, "adding a keeper", async |repo| {
-        Membership::of(&repo.restorer().await?, &repo.context()).add_keeper(|_| Ok(())).await.map(drop)
+        Membership::of(&repo.restorer().await?, &repo.context()).add_keeper(None, |_| Ok(())).await.map(drop)
     })
     .await;
     die_everywhere(&repo, "rotating", async |repo| {

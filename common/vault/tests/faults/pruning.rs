@@ -208,8 +208,9 @@ async fn a_group_whose_index_is_damaged_is_left_as_it_is_until_it_was_repaired()
     let mut repo = TestRepository::new().await;
     let writer = Arc::clone(&repo.writer);
     let restorer = repo.restorer().await.unwrap();
-    let other =
-        Arc::new(Membership::of(&restorer, &repo.context()).add_writer(None, |_| Ok(())).await.unwrap());
+    let other = Arc::new(
+        Membership::of(&restorer, &repo.context()).add_writer(None, None, |_| Ok(())).await.unwrap(),
+    );
     for seed in 0..3 {
         repo.snapshot_by(&writer, &files(seed)).await.unwrap();
         repo.snapshot_by(&other, &files(seed)).await.unwrap();

@@ -155,7 +155,7 @@ impl TestRepository {
 
     pub(crate) async fn add_keeper(&self) -> KeeperKey {
         let restorer = self.restorer().await.unwrap();
-        Membership::of(&restorer, &self.context()).add_keeper(|_| Ok(())).await.unwrap()
+        Membership::of(&restorer, &self.context()).add_keeper(None, |_| Ok(())).await.unwrap()
     }
 
     pub(crate) async fn as_keeper(&self, key: &KeeperKey) -> Result<Session, VaultError> {

@@ -63,7 +63,7 @@ impl Scene {
         let group = honest.group.id;
         let restorer = Self::open(&store, home.path()).await.0;
         let hostile =
-            Membership::of(&restorer, &context()).add_writer(Some(group), |_| Ok(())).await.unwrap();
+            Membership::of(&restorer, &context()).add_writer(Some(group), None, |_| Ok(())).await.unwrap();
         Self { store, honest, hostile, home, recovery }
     }
 

@@ -4,6 +4,7 @@ use lifeboat_core::Sha256Digest;
 
 use super::Removed;
 use crate::error::VaultError;
+use crate::format::member_name::MemberName;
 use crate::format::roster::{Epoch, Head, RemovedKeeper, Revocation, Roster, RosterRecipient};
 use crate::ids::{KeeperId, WriterId};
 use crate::keys::Recipient;
@@ -11,32 +12,55 @@ use crate::keys::Recipient;
 /// How many characters of an id name a member at least.
 const SHORTEST_PREFIX: usize = 4;
 
-/// Finds the member with this id or prefix of an id. Members that were removed are not found.
-pub(super) fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
-    let recipients = roster.recipients.iter().map(|r| (r.id.clone(), Removed::Recipient(r.id.clone())));
+/// The members that were not removed: the id, the name and what a removal would remove.
+fn members(roster: &Roster) -> impl Iterator<Item = (String, Option<&MemberName>, Removed)> {
+    let recipients = roster.recipients.iter();
+    let recipients = recipients.map(|r| (r.id.clone(), r.name.as_ref(), Removed::Recipient(r.id.clone())));
     let writers = roster.writers.iter().filter(|writer| writer.revoked.is_none());
-    let writers = writers.map(|w| (w.id.to_string(), Removed::Writer(w.id, None)));
+    let writers = writers.map(|w| (w.id.to_string(), w.name.as_ref(), Removed::Writer(w.id, None)));
     let keepers = roster.keepers.iter().filter(|keeper| keeper.removed.is_none());
-    let keepers = keepers.map(|k| (k.id.to_string(), Removed::Keeper(k.id)));
-    let is_meant = |id: &str| wanted.len() >= SHORTEST_PREFIX && id.starts_with(wanted);
-    let mut found: Vec<_> = recipients.chain(writers).chain(keepers).filter(|(id, _)| is_meant(id)).collect();
+    let keepers = keepers.map(|k| (k.id.to_string(), k.name.as_ref(), Removed::Keeper(k.id)));
+    recipients.chain(writers).chain(keepers)
+}
+
+/// Finds the member with this id, prefix of an id, or name. Members that were removed are not found.
+pub(super) fn find_member(roster: &Roster, wanted: &str) -> Result<Removed, VaultError> {
+    let is_meant = |id: &str, name: Option<&MemberName>| {
+        let has_name = name.is_some_and(|name| name.as_str() == wanted);
+        has_name || (wanted.len() >= SHORTEST_PREFIX && id.starts_with(wanted))
+    };
+    let mut found: Vec<_> = members(roster).filter(|(id, name, _)| is_meant(id, *name)).collect();
     match found.len() {
-        1 => Ok(found.swap_remove(0).1),
+        1 => Ok(found.swap_remove(0).2),
         0 => Err(VaultError::NoSuchMember { wanted: wanted.to_owned(), what: "recipient, writer or keeper" }),
         _ => Err(VaultError::AmbiguousMember {
             wanted: wanted.to_owned(),
-            candidates: found.into_iter().map(|(id, _)| id).collect(),
+            candidates: found.into_iter().map(|(id, _, _)| id).collect(),
         }),
     }
 }
 
+/// Refuses a name that somebody on the roster has who was not removed.
+pub(super) fn see_that_it_is_free(roster: &Roster, name: Option<&MemberName>) -> Result<(), VaultError> {
+    let Some(name) = name else { return Ok(()) };
+    match members(roster).find(|(_, other, _)| *other == Some(name)) {
+        Some((id, _, _)) => Err(VaultError::MemberNameTaken { name: name.to_string(), id }),
+        None => Ok(()),
+    }
+}
+
 /// The roster with one more recipient.
-pub(super) fn with_recipient(mut roster: Roster, recipient: &Recipient) -> Result<Roster, VaultError> {
+pub(super) fn with_recipient(
+    mut roster: Roster,
+    recipient: &Recipient,
+    name: Option<MemberName>,
+) -> Result<Roster, VaultError> {
     let (id, text) = (recipient.id(), recipient.as_str().to_owned());
     if roster.recipients.iter().any(|listed| listed.id == id) {
         return Err(VaultError::BadRecipient { text, reason: "it is on the roster already".to_owned() });
     }
-    roster.recipients.push(RosterRecipient { id, recipient: text });
+    see_that_it_is_free(&roster, name.as_ref())?;
+    roster.recipients.push(RosterRecipient { id, recipient: text, name });
     Ok(roster)
 }
 
@@ -117,15 +141,16 @@ mod tests {
     const KEEPER: KeeperId = KeeperId::from_bytes([0xbb; 16]);
 
     fn writer(id: WriterId) -> Writer {
-        Writer { id, group: GroupId::from_bytes([1; 16]), key: String::new(), revoked: None }
+        Writer { id, group: GroupId::from_bytes([1; 16]), key: String::new(), name: None, revoked: None }
     }
 
     fn recipient(id: &str) -> RosterRecipient {
-        RosterRecipient { id: id.to_owned(), recipient: String::new() }
+        RosterRecipient { id: id.to_owned(), recipient: String::new(), name: None }
     }
 
     fn roster(recipients: &[&str]) -> Roster {
-        let keeper = Keeper { id: KEEPER, key: String::new(), recipient: String::new(), removed: None };
+        let keeper =
+            Keeper { id: KEEPER, key: String::new(), recipient: String::new(), name: None, removed: None };
         Roster {
             format: crate::format::FORMAT_VERSION,
             repository: RepositoryId::from_bytes([9; 32]),
@@ -171,6 +196,58 @@ mod tests {
         }
     }
 
+    /// One recipient, two writers and a keeper, with these names.
+    fn called(names: [Option<&str>; 4]) -> Roster {
+        let mut roster = roster(&["11111111"]);
+        let [recipient, one, two, keeper] = names.map(|name| name.map(|name| name.parse().unwrap()));
+        roster.recipients[0].name = recipient;
+        (roster.writers[0].name, roster.writers[1].name) = (one, two);
+        roster.keepers[0].name = keeper;
+        roster
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_whole_name_however_short() {
+        let roster = called([Some("safe"), Some("web"), Some("acac"), Some("k")]);
+        assert_eq!(find_member(&roster, "safe").unwrap(), Removed::Recipient("11111111".to_owned()));
+        assert_eq!(find_member(&roster, "web").unwrap(), Removed::Writer(WRITER, None));
+        assert_eq!(find_member(&roster, "k").unwrap(), Removed::Keeper(KEEPER));
+        // It begins with its own name.
+        assert!(find_member(&roster, "acac").is_ok());
+        for wanted in ["saf", "Safe", "safe "] {
+            assert!(
+                matches!(error(find_member(&roster, wanted)), VaultError::NoSuchMember { .. }),
+                "{wanted}"
+            );
+        }
+        // The name of one is the beginning of another's id.
+        let roster = called([Some("acac"), None, None, None]);
+        assert!(matches!(error(find_member(&roster, "acac")), VaultError::AmbiguousMember { .. }));
+    }
+
+    #[test]
+    fn a_name_is_free_if_nobody_has_it_who_was_not_removed() {
+        let roster = called([Some("safe"), Some("web"), None, Some("nightly")]);
+        let is_free =
+            |roster: &Roster, name: &str| match see_that_it_is_free(roster, Some(&name.parse().unwrap())) {
+                Ok(()) => None,
+                Err(VaultError::MemberNameTaken { id, .. }) => Some(id),
+                Err(other) => panic!("{other}"),
+            };
+        assert_eq!(is_free(&roster, "safe"), Some("11111111".to_owned()));
+        assert_eq!(is_free(&roster, "web"), Some(WRITER.to_string()));
+        assert_eq!(is_free(&roster, "nightly"), Some(KEEPER.to_string()));
+        assert_eq!(is_free(&roster, "Web"), None);
+        assert!(see_that_it_is_free(&roster, None).is_ok());
+        let removed = without_writer(roster, WRITER, Revocation { last: None }).unwrap();
+        assert_eq!(is_free(&removed, "web"), None);
+        // Recipients are refused as the others are.
+        let (_, new) = keys::generate(&OsEntropy);
+        let taken =
+            with_recipient(called([None, Some("web"), None, None]), &new, Some("web".parse().unwrap()));
+        assert!(matches!(error(taken), VaultError::MemberNameTaken { .. }));
+    }
+
     #[test]
     fn who_was_removed_is_not_found() {
         let roster = without_writer(roster(&[]), WRITER, Revocation { last: None }).unwrap();
@@ -185,10 +262,10 @@ mod tests {
     #[test]
     fn a_recipient_is_added_once() {
         let (_, new) = keys::generate(&OsEntropy);
-        let with = with_recipient(roster(&["11111111"]), &new).unwrap();
+        let with = with_recipient(roster(&["11111111"]), &new, None).unwrap();
         assert_eq!(ids(&with), ["11111111", &new.id()]);
         assert_eq!(with.recipients[1].recipient, new.as_str());
-        assert!(matches!(error(with_recipient(with, &new)), VaultError::BadRecipient { .. }));
+        assert!(matches!(error(with_recipient(with, &new, None)), VaultError::BadRecipient { .. }));
     }
 
     #[test]

@@ -184,7 +184,8 @@ impl Protocol {
             }
             Phase::Registered => {
                 let condemned = store.condemned();
-                store.run_mut(number).references = store.may_reference(&condemned);
+                let has_key = !condemned.contains(&Name::Registration(0));
+                store.run_mut(number).references = has_key && store.may_reference(&condemned);
                 store.run_mut(number).condemned_at_begin = condemned;
                 Phase::Read
             }

@@ -105,7 +105,7 @@ async fn a_newest_object_that_is_not_a_roster_is_reported_and_nothing_is_deleted
         let refused =
             Membership::of(&restorer, &made.context()).set_floor(Floor::default()).await.unwrap_err();
         assert!(refused.to_string().contains(&layout::roster(number)), "{harm}: {refused}");
-        Membership::of(&restorer, &made.context()).add_writer(None, |_| Ok(())).await.unwrap_err();
+        Membership::of(&restorer, &made.context()).add_writer(None, None, |_| Ok(())).await.unwrap_err();
         assert_eq!(made.faults.contents(), stored, "{harm}: something was stored");
         // A machine that has seen the newest one accepts no older one.
         let pinned = made.open_with(pins.clone()).await;
@@ -218,7 +218,7 @@ async fn a_roster_that_nobody_could_read_is_not_published_and_nothing_that_it_na
             handed_out = true;
             Ok(())
         };
-        let new = Membership::of(&made.restorer().await, &made.context()).add_keeper(keep).await;
+        let new = Membership::of(&made.restorer().await, &made.context()).add_keeper(None, keep).await;
         assert_eq!(handed_out, new.is_ok(), "a key is handed out if it is enrolled");
         match new {
             Ok(_) => added += 1,

@@ -234,7 +234,7 @@ impl Chain<'_> {
 }
 
 fn right_before_is_gone(before: Option<&Recorded>, recorded: &Recorded) -> bool {
-    recorded.sequence > 0 && before.is_none_or(|before| before.sequence + 1 != recorded.sequence)
+    before.is_none_or(|before| before.sequence + 1 != recorded.sequence)
 }
 
 #[cfg(test)]
@@ -242,13 +242,163 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::format::floor::Floor;
+    use crate::format::roster::Revocation;
     use crate::snapshots::history::made::{WRITER, asked, id, recorded, roster, writer};
 
     fn judge(chain: &mut [Recorded], requests: &Requests) -> Vec<String> {
-        let writer = writer(WRITER);
-        let roster = roster(vec![writer.clone()]);
-        let judged = Chain { roster: &roster, writer: &writer, requests, pinned: None }.judge(chain);
-        judged.problems.iter().map(ToString::to_string).collect()
+        let problems = judged(chain, requests, &writer(WRITER), None).problems;
+        let text = |problem: &VaultError| match problem {
+            VaultError::Withheld { first, last, .. } => format!("withheld {first}-{last}"),
+            other => other.to_string(),
+        };
+        problems.iter().map(text).collect()
+    }
+
+    fn judged(chain: &mut [Recorded], requests: &Requests, writer: &Writer, pinned: Option<Head>) -> Judged {
+        let roster = Roster { floor: Floor { days: 10, snapshots: 1 }, ..roster(vec![writer.clone()]) };
+        Chain { roster: &roster, writer, requests, pinned }.judge(chain)
+    }
+
+    fn unreadable(mut recorded: Recorded) -> Recorded {
+        recorded.manifest = Err(ObjectError::damaged("snapshots/?", "cut").into());
+        recorded
+    }
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(hours * 60 * 60).unwrap()
+    }
+
+    fn stored(hours: i64, mut recorded: Recorded) -> Recorded {
+        recorded.stored = at(hours);
+        recorded
+    }
+
+    #[test]
+    fn a_gap_is_explained_by_requests_alone() {
+        let (zero, two) = (|| recorded(WRITER, 0, None), |named| recorded(WRITER, 2, named));
+        let four = || recorded(WRITER, 4, Some(id(3)));
+        let gap = "its own number is 2: numbers have no gaps that nothing explains";
+        let rows: [(Vec<Recorded>, &[u64], &[&str]); 9] = [
+            (vec![zero(), two(Some(id(1)))], &[], &["withheld 1-1"]),
+            (vec![zero(), two(None)], &[], &["withheld 1-1"]),
+            (vec![zero(), two(Some(id(0)))], &[], &[gap]),
+            (vec![zero(), two(Some(id(0)))], &[1], &[]),
+            (vec![zero(), unreadable(two(None))], &[], &["withheld 1-1"]),
+            (vec![unreadable(zero()), unreadable(two(None))], &[], &["withheld 1-1"]),
+            (vec![zero(), four()], &[2], &["withheld 1-1", "withheld 3-3"]),
+            (vec![zero(), four()], &[1], &["withheld 2-3"]),
+            (vec![four()], &[0, 1, 3], &["withheld 2-2"]),
+        ];
+        for (number, (mut chain, requests, expected)) in rows.into_iter().enumerate() {
+            let requests: Requests = requests.iter().map(|of| asked(*of, Some(id(*of)))).collect();
+            let problems = judge(&mut chain, &requests);
+            assert_eq!(problems.len(), expected.len(), "row {number}: {problems:?}");
+            assert!(problems.iter().zip(expected).all(|(found, end)| found.ends_with(end)), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_follows_the_one_right_before_it() {
+        for (named, follows) in [(Some(id(0)), true), (Some(id(7)), false), (None, false)] {
+            let mut chain = [recorded(WRITER, 0, None), recorded(WRITER, 1, named)];
+            assert_eq!(judge(&mut chain, &Requests::new()).is_empty(), follows, "{named:?}");
+        }
+        // That it is also to be forgotten makes it no second problem, and no problem of one that cannot be read.
+        let requests = Requests::from([asked(1, Some(id(1)))]);
+        let chain = |one| [recorded(WRITER, 0, None), one, recorded(WRITER, 2, Some(id(7)))];
+        assert_eq!(judge(&mut chain(recorded(WRITER, 1, Some(id(0)))), &requests).len(), 1);
+        assert_eq!(judge(&mut chain(unreadable(recorded(WRITER, 1, None))), &requests), [""; 0]);
+        // Nobody knows the id of one that cannot be read.
+        let mut chain = [unreadable(recorded(WRITER, 0, None)), recorded(WRITER, 1, Some(id(7)))];
+        assert_eq!(judge(&mut chain, &Requests::new()), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_seen_is_there_and_is_the_same() {
+        let head = |sequence, id| Some(Head { sequence, id });
+        let removed = |last| Writer { revoked: Some(Revocation { last }), ..writer(WRITER) };
+        let seen = "was seen in its place before, but now it is";
+        let rows = [
+            (writer(WRITER), head(1, id(1)), None),
+            (writer(WRITER), head(1, id(7)), Some(seen)),
+            (writer(WRITER), head(3, id(3)), Some("2 to 3")),
+            (writer(WRITER), None, None),
+            (removed(head(1, id(1))), None, None),
+            (removed(head(1, id(7))), None, Some(seen)),
+            (removed(head(2, id(2))), None, Some("2")),
+            (removed(head(1, id(1))), head(1, id(7)), Some(seen)),
+            // After the last one that counts, nothing is missing.
+            (removed(head(1, id(1))), head(3, id(3)), None),
+        ];
+        for (number, (writer, pinned, expected)) in rows.into_iter().enumerate() {
+            let mut chain = [recorded(WRITER, 0, None), recorded(WRITER, 1, Some(id(0)))];
+            let problems = judged(&mut chain, &Requests::new(), &writer, pinned).problems;
+            match (expected, &problems[..]) {
+                (None, []) => {}
+                (Some(text), [problem]) => {
+                    assert!(problem.to_string().contains(text), "row {number}: {problem}");
+                }
+                (_, problems) => panic!("row {number}: {problems:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_after_the_last_snapshot_of_a_removed_writer_does_not_count() {
+        let writer = Writer {
+            revoked: Some(Revocation { last: Some(Head { sequence: 0, id: id(0) }) }),
+            ..writer(WRITER)
+        };
+        let late = stored(99, recorded(WRITER, 1, Some(id(0))));
+        let mut chain = [stored(1, recorded(WRITER, 0, None)), late];
+        let judged = judged(&mut chain, &Requests::new(), &writer, None);
+        assert_eq!((chain[0].standing, chain[1].standing), (Standing::Kept, Standing::Revoked));
+        assert_eq!(judged.latest, Some(at(1)), "the time of what does not count is no time");
+        assert!(chain[1].floor.is_none());
+        assert!(chain[0].floor.is_some(), "it is the newest that counts");
+    }
+
+    /// Of three snapshots the floor keeps the newest readable one and those of the last ten days.
+    #[test]
+    fn the_floor_keeps_from_keepers_what_it_does_not_keep_from_the_root() {
+        use Standing::{Forgotten, Kept, Refused};
+        let day = 24;
+        let chain = |newest: fn(Recorded) -> Recorded| {
+            [
+                stored(0, recorded(WRITER, 0, None)),
+                stored(11 * day, recorded(WRITER, 1, Some(id(0)))),
+                newest(stored(12 * day, recorded(WRITER, 2, Some(id(1))))),
+                newest(stored(30 * day, recorded(WRITER, 3, Some(id(2))))),
+            ]
+        };
+        let requests = |by| -> Requests {
+            let of = |sequence| asked(sequence, None);
+            let all = [0, 1, 2, 3].map(of).into_iter().map(|(sequence, mut found)| {
+                let request = found.request.as_mut().unwrap();
+                (request.by, request.snapshot) = (by, Some(id(sequence)));
+                (sequence, found)
+            });
+            all.collect()
+        };
+        let own = By::Writer(WRITER);
+        let none = Requests::new();
+        for (mut chain, requests, expected) in [
+            (chain(|it| it), &requests(own), [Forgotten, Forgotten, Forgotten, Refused]),
+            (chain(|it| it), &requests(By::Root), [Forgotten; 4]),
+            // The newest that can be read is another one.
+            (chain(unreadable), &requests(own), [Forgotten, Refused, Forgotten, Forgotten]),
+            (chain(|it| it), &none, [Kept; 4]),
+        ] {
+            let judged = judged(&mut chain, requests, &writer(WRITER), None);
+            assert_eq!(chain.each_ref().map(|recorded| recorded.standing), expected);
+            assert_eq!(judged.latest, Some(at(30 * day)));
+        }
+        let mut young = chain(|it| it);
+        young[3].stored = at(12 * day);
+        judged(&mut young, &requests(own), &writer(WRITER), None);
+        let standings = young.each_ref().map(|recorded| recorded.standing);
+        assert_eq!(standings, [Forgotten, Refused, Refused, Refused], "one and two are at most a day old");
     }
 
     /// Snapshots 0 and 2 are there, 1 was asked to be forgotten: which snapshot 2 may name as the one before it.
@@ -267,7 +417,10 @@ mod tests {
             let problems = judge(&mut chain, &Requests::from([asked(1, of_request)]));
             assert_eq!(problems.is_empty(), is_explained, "{named:?} {of_request:?}: {problems:?}");
         }
-        // A request for a later snapshot explains nothing.
+        // A request for the snapshot itself, or for a later one, explains nothing.
+        let mut chain = [recorded(WRITER, 0, None), recorded(WRITER, 2, Some(other))];
+        let requests = Requests::from([asked(1, Some(id(1))), asked(2, Some(other))]);
+        assert_eq!(judge(&mut chain, &requests).len(), 1);
         let mut chain =
             [recorded(WRITER, 0, None), recorded(WRITER, 2, Some(other)), recorded(WRITER, 3, Some(id(2)))];
         let requests = Requests::from([asked(1, Some(id(1))), asked(4, Some(other))]);

@@ -69,7 +69,7 @@ impl Claims {
                 if is_new && claims.len() < MOST_IN_A_PLACE {
                     claims.push(claim);
                 }
-            } else if known.and_then(BTreeSet::last).is_none_or(|last| *last < seen.sequence) {
+            } else if known.is_none_or(|known| known.range(seen.sequence..).next().is_none()) {
                 let highest = self.beyond.entry((seen.writer, claimant.id)).or_insert(claim);
                 if highest.sequence < claim.sequence {
                     *highest = claim;
@@ -288,6 +288,16 @@ mod tests {
             let found = problems(&ours(), snapshots, requests, &[(CLAIMANT, *stored, 7, id(7))]);
             assert_eq!(found, [*expected], "{stored}");
         }
+    }
+
+    /// A claim that was disproved is not renewed by repeating it.
+    #[test]
+    fn of_equal_claims_the_first_counts() {
+        let mut newest = recorded(WRITER, 1, None);
+        newest.stored = at(100);
+        let rows = [(CLAIMANT, 99, 7, id(7)), (CLAIMANT, 101, 7, id(7))];
+        let found = problems(&ours(), &[newest], Requests::new(), &rows);
+        assert_eq!(found, ["own of claimant: claimant claimed 7, newest 1"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn id(sequence: u64) -> Sha256Digest {
 
 /// A writer in force.
 pub(super) fn writer(id: WriterId) -> Writer {
-    Writer { id, group: GROUP, key: String::new(), revoked: None }
+    Writer { id, group: GROUP, key: String::new(), name: None, revoked: None }
 }
 
 pub(super) fn roster(writers: Vec<Writer>) -> Roster {
