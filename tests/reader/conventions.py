@@ -85,12 +85,19 @@ def cbor(data):
     return found
 
 
-def unzstd(data, cap):
+def unzstd(data, cap, window=32 << 20):
+    """Decompresses one zstd frame, and nothing else that a zstd library takes."""
     try:
+        check(data[:4] == b"\x28\xb5\x2f\xfd", "it is no zstd frame")
+        header = zstandard.get_frame_parameters(data)
+        check(header.window_size <= window and header.dict_id == 0, "zstd: its window or dictionary")
         plain = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read(cap + 1)
+        check(len(plain) <= cap, "it decompresses to more than it may")
+        whole = zstandard.ZstdDecompressor().decompressobj()
+        whole.decompress(data)
+        check(whole.eof and not whole.unused_data, "it is not one zstd frame")
     except zstandard.ZstdError as error:
         raise Damaged(f"zstd: {error}") from error
-    check(len(plain) <= cap, "it decompresses to more than it may")
     return plain
 
 

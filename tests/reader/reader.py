@@ -336,7 +336,7 @@ class Contents:
     def chunks(plain):
         method, length = struct.unpack_from("<BI", plain)
         check(method in (0, 1) and length <= MAX_BODY, "a frame of an unknown kind")
-        body = plain[5:] if method == 0 else unzstd(plain[5:], length)
+        body = plain[5:] if method == 0 else unzstd(plain[5:], length, 8 << 20)
         check(len(body) == length, "a frame of another length than it says")
         at = 0
 
@@ -348,12 +348,14 @@ class Contents:
                 byte, at = body[at], at + 1
                 value |= (byte & 127) << shift
                 if byte < 128:
+                    check(value < 1 << 32 and (byte or not shift), "a number that is not in its shortest form")
                     return value
             raise Damaged("a number that is too long")
 
         count = number()
-        check(count <= MAX_SLOTS, "a frame of too many chunks")
+        check(1 <= count <= MAX_SLOTS, "a frame of no chunk, or of too many")
         lengths = [number() for _ in range(count)]
+        check(all(1 <= length <= MAX_CHUNK for length in lengths), "a chunk that is empty or too long")
         check(at + sum(lengths) == len(body), "a frame whose chunks do not fill it")
         starts = [at + sum(lengths[:slot]) for slot in range(count)]
         return [body[start:start + size] for start, size in zip(starts, lengths)]

@@ -3,6 +3,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod chunk;
+pub(crate) mod compression;
 pub(crate) mod condemnation;
 pub(crate) mod floor;
 pub(crate) mod frame;

@@ -20,8 +20,8 @@ use minicbor::{Decode, Encode};
 use roaring::RoaringBitmap;
 
 use crate::error::VaultError;
+use crate::format::compression::{OBJECT_WINDOW, compress, decompress};
 use crate::format::item::{Content, Item, Segment};
-use crate::format::pack::{compress, decompress};
 use crate::format::seal::{Binding, Purpose, SealKey};
 use crate::ids::{RepositoryId, RunId, from_cbor, to_cbor};
 use crate::keys::key_file::WriterKey;
@@ -127,7 +127,7 @@ impl CacheFile {
             let Some(sealed) = after.get(..u32::from_le_bytes(*length) as usize) else { break };
             let context = block_context(head, number);
             let Ok(plain) = self.key.open(&self.binding_of(&context), sealed) else { break };
-            let Some(plain) = decompress(&plain, MAX_PLAIN) else { break };
+            let Some(plain) = decompress(&plain, MAX_PLAIN, OBJECT_WINDOW) else { break };
             let Ok(block) = Entry::all_of(&plain) else { break };
             entries.extend(block);
             rest = &after[sealed.len()..];
@@ -181,7 +181,8 @@ impl CacheFile {
             return Err(None);
         }
         let plain = self.key.open(&self.binding(head), sealed).map_err(|error| Some(error.to_string()))?;
-        let plain = decompress(&plain, MAX_PLAIN).ok_or_else(|| Some("it does not decompress".to_owned()))?;
+        let plain = decompress(&plain, MAX_PLAIN, OBJECT_WINDOW)
+            .ok_or_else(|| Some("it does not decompress".to_owned()))?;
         let entries = Entry::all_of(&plain).map_err(|error| Some(error.to_string()))?;
         Ok(entries.into_iter().map(Entry::split).collect())
     }

@@ -5,6 +5,7 @@ use lifeboat_core::Sha256Digest;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::format::compression::{OBJECT_WINDOW, compress, decompress};
 use crate::format::frame::{FRAME_SLOTS, MAX_SEALED_FRAME, MIN_SEALED_FRAME, PackKind, SealedFrame};
 use crate::format::frame_set::MAX_FRAMES;
 use crate::format::seal::{Binding, Purpose, SealKey};
@@ -220,24 +221,10 @@ fn padded(length: usize) -> usize {
     (length + mask) & !mask
 }
 
-/// Index objects and trailers are compressed before they are sealed.
-pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(bytes, 3).expect("compressing in memory does not fail")
-}
-
 /// The largest decompressed size: a base for every object, plus a multiple of its compressed size. Without this, a few
 /// kilobytes would cost their readers as much memory as the largest possible object.
 pub(crate) fn plain_cap(compressed: usize) -> usize {
     PLAIN_BASE.saturating_add(compressed.saturating_mul(PLAIN_RATIO)).min(MAX_PLAIN)
-}
-
-/// The counterpart of [`compress`], with a limit on the decompressed size.
-pub(crate) fn decompress(bytes: &[u8], cap: usize) -> Option<Vec<u8>> {
-    use std::io::Read;
-    let mut plain = Vec::new();
-    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).ok()?;
-    decoder.take(cap as u64 + 1).read_to_end(&mut plain).ok()?;
-    (plain.len() <= cap).then_some(plain)
 }
 
 /// How many bytes at the end of a pack contain the length of its trailer.
@@ -266,7 +253,7 @@ pub(crate) fn open_trailer(
 ) -> Result<Vec<TrailerFrame>, &'static str> {
     let binding = Binding { purpose: Purpose::Trailer, repository, context: group.as_bytes() };
     let plain = index_key.open(&binding, sealed).map_err(|_| "its trailer does not open")?;
-    let plain = decompress(&plain, plain_cap(plain.len()))
+    let plain = decompress(&plain, plain_cap(plain.len()), OBJECT_WINDOW)
         .ok_or("its trailer does not decompress, or to more than is allowed")?;
     let trailer: Trailer = from_cbor(&plain).map_err(|_| "its trailer is malformed")?;
     let fits = |f: &TrailerFrame| {

@@ -7,7 +7,8 @@ use lifeboat_trust::dsse::pre_authentication_encoding;
 use lifeboat_trust::key::{SigningKey, VerificationKey};
 use minicbor::{Decode, Encode};
 
-use crate::format::pack::{MAX_PLAIN, compress, decompress, plain_cap};
+use crate::format::compression::{OBJECT_WINDOW, compress, decompress};
+use crate::format::pack::{MAX_PLAIN, plain_cap};
 use crate::format::seal::{Binding, Purpose, SealKey};
 use crate::ids::{GroupId, RepositoryId, Signer, from_cbor, to_cbor};
 
@@ -158,7 +159,7 @@ pub(crate) fn read<T: Body>(
     let place = Place { purpose: T::PURPOSE, repository, group };
     let (signer, sealed) = verify(place, key_of, bytes)?;
     let plain = index_key.open(&place.binding(), sealed).map_err(|_| E::Unsealable)?;
-    let plain = decompress(&plain, plain_cap(plain.len())).ok_or(E::Malformed)?;
+    let plain = decompress(&plain, plain_cap(plain.len()), OBJECT_WINDOW).ok_or(E::Malformed)?;
     let body: T = from_cbor(&plain).map_err(|_| E::Malformed)?;
     body.check_stored(bytes.len()).map_err(|reason| E::Unsound(signer, reason))?;
     Ok((signer, body))

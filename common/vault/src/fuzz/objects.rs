@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE, WRITER};
+use crate::format::compression::compress;
 use crate::format::condemnation::{Condemnation, Loss};
 use crate::format::frame::FRAME_SLOTS;
 use crate::format::frame_set::{FrameSet, MAX_FRAMES, RunFrames};
 use crate::format::index::{Contents, ContentsIndex, Locations};
 use crate::format::manifest::Part;
-use crate::format::pack::compress;
 use crate::format::registration::Registration;
 use crate::format::seal::Purpose;
 use crate::format::signed::{self, Body, Pen, Place, SignedObjectError};

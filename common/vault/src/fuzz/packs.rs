@@ -6,11 +6,12 @@ use lifeboat_core::Sha256Digest;
 
 use super::decoded;
 use super::stage::{GROUP, RUN, STAGE};
+use crate::format::compression::compress;
 use crate::format::frame::{
     FRAME_SLOTS, MAX_BODY, MAX_SEALED_FRAME, OpenedFrame, PackKind, RawFrame, binding, context,
 };
 use crate::format::pack::{
-    PACK_BYTES, PackBuilder, Trailer, TrailerFrame, compress, read_header, read_trailer, seal_trailer,
+    PACK_BYTES, PackBuilder, Trailer, TrailerFrame, read_header, read_trailer, seal_trailer,
 };
 use crate::ids::ChunkId;
 use crate::keys::GroupView;

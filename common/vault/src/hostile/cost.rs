@@ -16,6 +16,7 @@ use minicbor::Encoder;
 use super::{Member, files};
 use crate::error::VaultError;
 use crate::format::FORMAT_VERSION;
+use crate::format::compression::compress;
 use crate::format::condemnation::{Condemnation, Loss, MOST_OBJECTS};
 use crate::format::floor::Floor;
 use crate::format::frame::MIN_SEALED_FRAME;
@@ -27,7 +28,7 @@ use crate::format::index::{
 use crate::format::layout::{self, cap};
 use crate::format::manifest::{self, MOST_STREAMS, Part, Predicate, RunRecord, Seen, StreamRecord};
 use crate::format::name::MAX_NAME;
-use crate::format::pack::{MAX_PLAIN, compress};
+use crate::format::pack::MAX_PLAIN;
 use crate::format::seal::Purpose;
 use crate::format::signed::{self, Pen, Place};
 use crate::hostile::crafted::{Crafted, recovery_key};

@@ -176,8 +176,9 @@ mod tests {
     use lifeboat_core::random::OsEntropy;
 
     use super::*;
+    use crate::format::compression::compress;
     use crate::format::index::FrameLocation;
-    use crate::format::pack::{Trailer, compress, seal_trailer};
+    use crate::format::pack::{Trailer, seal_trailer};
     use crate::ids::ChunkId;
 
     /// The most that a trailer may name. Comparing each with each would take very long.
