@@ -242,6 +242,12 @@ pub enum VaultError {
         /// The number of the new roster.
         number: u64,
     },
+    /// A prune took so long that what it worked out is too old to delete by.
+    #[error("the prune took more than {days} days, and what it worked out is too old to delete by")]
+    PruneTooLong {
+        /// How many days it may take.
+        days: i64,
+    },
     /// The holder of the key was removed from the roster.
     #[error("this {0} key was removed from the roster of the repository")]
     Removed(&'static str),

@@ -18,6 +18,7 @@ use crate::backup::rescue::{Trailers, by_trust, trust};
 use crate::error::{ObjectError, VaultError};
 use crate::format::authority::Word;
 use crate::format::condemnation::{GRACE_DAYS, LEASE, LEASE_DAYS};
+use crate::format::frame_set::FrameSet;
 use crate::format::pack::WrappedRunKey;
 use crate::format::roster::Head;
 use crate::format::{index, layout};
@@ -67,7 +68,7 @@ impl Keeping<'_> {
         let excluded = self.repository.excluded(&GroupView::from(&self.key.group)).await?;
         // If nothing was condemned since the run began, only the frames that condemnations and losses name are affected.
         let is_any_new = !excluded.packs.is_subset(&self.condemned);
-        self.rescue(self.endangered(&excluded, is_any_new, progress).await?).await?;
+        self.rescue(self.endangered(&excluded, &excluded.frames, is_any_new, progress).await?).await?;
         Ok(stored)
     }
 
@@ -126,18 +127,21 @@ impl Keeping<'_> {
             return Err(gone(format!("{key}, which is condemned")));
         }
         let excluded = self.repository.excluded(&group).await?;
-        // It is too late to move them: the same frames of the same run make the same pack, which may be condemned.
-        match self.endangered(&excluded, true, progress).await?.into_values().flatten().next() {
+        // It is too late to move them: the same frames of the same run make the same pack, which may be condemned. Frames
+        // that it has moved are condemned by name, in a pack that stays.
+        match self.endangered(&excluded, &excluded.lost, true, progress).await?.into_values().flatten().next()
+        {
             Some(name) => Err(gone(frame(name))),
             None => Ok(()),
         }
     }
 
-    /// The needed frames that prunes or losses threaten: those that are `excluded` by name and, `by_place`, those that
-    /// have no place in a pack that stays.
+    /// The needed frames that prunes or losses threaten: those that are `named` and, `by_place`, those that have no place
+    /// in a pack that stays.
     async fn endangered(
         &self,
         excluded: &Excluded,
+        named: &FrameSet,
         by_place: bool,
         progress: &Arc<dyn Progress>,
     ) -> Result<BTreeMap<RunId, BTreeSet<FrameName>>, VaultError> {
@@ -149,7 +153,7 @@ impl Keeping<'_> {
             None
         };
         let is_endangered = |name: &FrameName| {
-            excluded.frames.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
+            named.contains(*name) || placed.as_ref().is_some_and(|placed| !placed.contains(*name))
         };
         let of_run = self.needed.iter().map(|(run, frames)| {
             let names = frames.keys().map(|ordinal| run.frame(*ordinal));

@@ -51,6 +51,7 @@ impl Fault for VaultError {
             | Self::TooMuchToList { .. }
             | Self::RosterChanged { .. }
             | Self::RosterReplaced { .. }
+            | Self::PruneTooLong { .. }
             | Self::Object(_)
             | Self::Unreadable { .. }
             | Self::Target { .. }
@@ -132,6 +133,7 @@ impl Fault for VaultError {
             Self::AmbiguousMember { .. } => "give the name, or more digits of the id".to_owned(),
             Self::MemberNameTaken { .. } => "choose another name; see `lifeboat-backup key list`".to_owned(),
             Self::NoSuchMember { .. } => "see `lifeboat-backup key list`".to_owned(),
+            Self::PruneTooLong { .. } => "run it again; nothing is lost".to_owned(),
             Self::RosterChanged { .. } | Self::RosterReplaced { .. } => {
                 "look at `lifeboat-backup key list`, then run again".to_owned()
             }

@@ -40,6 +40,17 @@ pub(crate) struct Condemnation {
     #[n(1)]
     #[cbor(decode_with = "at_most::<MOST_OBJECTS, Ctx, String>")]
     pub(crate) objects: Vec<String>,
+    /// Whether runs only avoid what it names: something needed it when this was signed, so no prune deletes by it. Absent
+    /// means that it does not.
+    #[n(2)]
+    pub(crate) avoid_only: Option<bool>,
+}
+
+impl Condemnation {
+    /// Whether a prune may delete by it what it names.
+    pub(crate) fn deletes(&self) -> bool {
+        self.avoid_only != Some(true)
+    }
 }
 
 /// The body of a loss: what a repair found damaged or missing.

@@ -4,14 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use lifeboat_core::text::is_deceptive;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize as _, Deserializer, Serialize};
 
 /// The most characters that a name has.
 const MOST: usize = 64;
 
 /// A name for people, which nothing depends on: ids, not names, say who is meant in a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct MemberName(String);
 
 /// Why a text is not such a name.
@@ -66,6 +66,13 @@ impl fmt::Display for MemberName {
     }
 }
 
+/// Reads the name of a member; one that this program would not give is no name. A roster that the root signed counts
+/// whatever its names are: another program, or a later release, may give others.
+pub(super) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MemberName>, D::Error> {
+    let stored = serde_json::Value::deserialize(deserializer)?;
+    Ok(stored.as_str().and_then(|text| text.parse().ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,8 +94,10 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(text.parse::<MemberName>().map(drop), expected, "{text:?}");
-            let stored = serde_json::to_string(text).unwrap();
-            assert_eq!(serde_json::from_str::<MemberName>(&stored).is_ok(), expected.is_ok(), "{text:?}");
+            assert_eq!(lenient(serde_json::json!(text)).unwrap().is_some(), expected.is_ok(), "{text:?}");
+        }
+        for stored in [serde_json::json!(7), serde_json::Value::Null, serde_json::json!(["web"])] {
+            assert_eq!(lenient(stored).unwrap(), None);
         }
     }
 }

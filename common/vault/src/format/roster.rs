@@ -11,7 +11,7 @@ use lifeboat_trust::key::{SigningKey, VerificationKey};
 use serde::{Deserialize, Serialize};
 
 use crate::format::floor::Floor;
-use crate::format::member_name::MemberName;
+use crate::format::member_name::{self, MemberName};
 use crate::ids::{GroupId, KeeperId, RepositoryId, Signer, WriterId};
 
 pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.lifeboat.roster.v0+json";
@@ -55,7 +55,7 @@ pub struct Roster {
 pub(crate) struct RosterRecipient {
     pub(crate) id: String,
     pub(crate) recipient: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "member_name::lenient", skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<MemberName>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Writer {
     pub(crate) id: WriterId,
     pub(crate) group: GroupId,
     pub(crate) key: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "member_name::lenient", skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<MemberName>,
     /// Set if the writer was removed: what it signs from then on does not count.
     pub(crate) revoked: Option<Revocation>,
@@ -107,7 +107,7 @@ pub(crate) struct Keeper {
     pub(crate) id: KeeperId,
     pub(crate) key: String,
     pub(crate) recipient: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "member_name::lenient", skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<MemberName>,
     /// Set if the keeper was removed: what it signs from then on does not count.
     pub(crate) removed: Option<RemovedKeeper>,

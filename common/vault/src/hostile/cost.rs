@@ -268,7 +268,7 @@ fn losses(runs: u64, bytes: usize) -> Vec<u8> {
 
 fn condemned_names(count: u64, name: &str) -> Vec<u8> {
     let objects = vec![name.to_owned(); usize::try_from(count).unwrap()];
-    to_cbor(&Condemnation { frames: Vec::new(), objects })
+    to_cbor(&Condemnation { frames: Vec::new(), objects, avoid_only: None })
 }
 
 /// An object's name and bytes.

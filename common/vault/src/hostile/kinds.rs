@@ -132,9 +132,12 @@ async fn attacks(scene: &Scene, member: &Member, number: usize) -> Option<String
     let condemnations = [
         (
             "everything that exists",
-            Condemnation { frames: vec![bitmap(vec![0xFF; 64])], objects: everything },
+            Condemnation { frames: vec![bitmap(vec![0xFF; 64])], objects: everything, avoid_only: None },
         ),
-        ("names of nothing", Condemnation { frames: Vec::new(), objects: vec![String::new(); 1000] }),
+        (
+            "names of nothing",
+            Condemnation { frames: Vec::new(), objects: vec![String::new(); 1000], avoid_only: None },
+        ),
     ];
     for (what, condemnation) in condemnations {
         let say = move || {

@@ -29,10 +29,10 @@ use lifeboat_core::progress::Unit;
 use lifeboat_store::{Entry, PassedOver, StoreError};
 
 use self::plan::GroupPlan;
-use self::sweep::{is_due, is_useless_of_removed, to_condemn, to_delete, to_lift};
+use self::sweep::{Condemning, Unneeded, is_due, is_useless_of_removed, to_delete, to_lift};
 use crate::error::VaultError;
 use crate::format::authority::Word;
-use crate::format::condemnation::{Condemnation, GRACE};
+use crate::format::condemnation::{Condemnation, GRACE, GRACE_DAYS};
 use crate::format::layout;
 use crate::format::signed::Pen;
 use crate::ids::Signer;
@@ -123,6 +123,7 @@ pub async fn prune(
     let pen = session.pruning_pen()?;
     let repository = session.repository();
     let progress = &*context.progress;
+    let began = context.clock.now();
     progress.phase("reading the history", Unit::Items, None);
     // The time comes before the history, so that what is committed after that was read never looks old.
     let now =
@@ -168,8 +169,8 @@ pub async fn prune(
         let is_there = |key: &str| listing.contains_key(key);
         let (found, unusable) = repository.condemnations(group, Word::CondemnedToPrune, is_there).await?;
         pruned.warnings.extend(unusable.iter().map(ToString::to_string));
-        let condemned = found.iter().flat_map(|found| found.body.objects.iter().cloned()).collect();
-        let round = Round { repository, group, pen, options, now, listing: &listing, context };
+        let condemned = found.iter().flat_map(|found| &found.body.objects).map(String::as_str).collect();
+        let round = Round { repository, group, pen, options, now, listing: &listing, context, began };
         let plan = GroupPlan::work_out(&round, &history, condemned);
         let outcome = match plan.await {
             Ok(plan) => {
@@ -184,6 +185,7 @@ pub async fn prune(
             Err(
                 error @ (VaultError::Store(_)
                 | VaultError::RosterReplaced { .. }
+                | VaultError::PruneTooLong { .. }
                 | VaultError::Interrupted
                 | VaultError::Internal(_)),
             ) => {
@@ -223,6 +225,9 @@ const DELETIONS_BY_ONE_ROSTER: usize = 256;
 /// It also looks after this long.
 const LONGEST_TRUST: SignedDuration = SignedDuration::from_mins(1);
 
+/// A prune that goes on for longer than this deletes nothing more.
+const LONGEST_PRUNE: SignedDuration = SignedDuration::from_hours(GRACE_DAYS * 24 / 2);
+
 /// After this many objects that cannot be deleted, no others are tried.
 const MOST_UNDELETED: usize = 16;
 
@@ -235,13 +240,15 @@ struct Round<'a> {
     now: Timestamp,
     listing: &'a Listing,
     context: &'a Context,
+    /// When the prune began, by this machine's clock.
+    began: Timestamp,
 }
 
 impl Round<'_> {
     async fn carry_out(
         &self,
         mut plan: GroupPlan,
-        mut condemnations: Vec<FoundCondemnation>,
+        found: Vec<FoundCondemnation>,
         pruned: &mut Pruned,
     ) -> Result<(), VaultError> {
         pruned.unreclaimed_bytes += plan.unreclaimed_bytes;
@@ -258,12 +265,16 @@ impl Round<'_> {
             return Ok(());
         }
         self.write_what_replaces(&mut plan).await?;
-        for body in to_condemn(&plan.dead, &plan.dead_frames, &condemnations) {
-            condemnations.push(self.sign_condemnation(body).await?);
-        }
+        let condemnations = self.condemn(&plan, found).await?;
         let (now, grace) = (self.now, self.options.grace);
         let deletable = plan.dead.difference(&plan.evidence);
-        let listed = deletable.filter(|key| self.listing.contains_key(*key));
+        // Nobody has read the copies of what was moved just now, so that stays unless nothing is to stay.
+        let moved: HashSet<String> = if grace.is_zero() {
+            HashSet::new()
+        } else {
+            plan.moves.keys().map(|pack| layout::pack(self.group.id, pack)).collect()
+        };
+        let listed = deletable.filter(|key| self.listing.contains_key(*key) && !moved.contains(*key));
         let due = to_delete(&condemnations, listed, now, grace);
         self.sweep(&due, pruned).await?;
         let due: HashSet<&String> = due.into_iter().collect();
@@ -273,8 +284,10 @@ impl Round<'_> {
         pruned.condemned_objects += left.len() as u64;
         pruned.condemned_bytes += size(&left);
         if !left.is_empty() {
-            let waiting =
-                condemnations.iter().map(|found| found.stored).filter(|at| !is_due(*at, now, grace));
+            let names_any =
+                |found: &&FoundCondemnation| found.body.objects.iter().any(|key| left.contains(key));
+            let deleting = condemnations.iter().filter(|found| found.body.deletes()).filter(names_any);
+            let waiting = deleting.map(|found| found.stored).filter(|at| !is_due(*at, now, grace));
             let due = waiting.min().map(|stored| stored.saturating_add(grace));
             let due = due.and_then(Result::ok);
             pruned.due = [pruned.due, due].into_iter().flatten().min();
@@ -296,6 +309,37 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// Condemns what is unneeded and not yet condemned, and replaces what names something needed. Returns the
+    /// condemnations that count from now on.
+    async fn condemn(
+        &self,
+        plan: &GroupPlan,
+        found: Vec<FoundCondemnation>,
+    ) -> Result<Vec<FoundCondemnation>, VaultError> {
+        self.see_that_it_is_young()?;
+        let unneeded = Unneeded { objects: &plan.dead, frames: &plan.dead_frames, needed: &plan.live };
+        let Condemning { mut standing, replaced, new } = unneeded.condemn(found);
+        for body in new {
+            standing.push(self.sign_condemnation(body).await?);
+        }
+        for found in &replaced {
+            match self.repository.store.delete(&found.key).await {
+                Ok(()) | Err(StoreError::NotFound { .. } | StoreError::NotAnObject { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Refuses to go on long after the beginning: what was worked out then is too old to delete by. What another prune
+    /// found needed meanwhile is avoided by runs for a grace, and no longer.
+    fn see_that_it_is_young(&self) -> Result<(), VaultError> {
+        if self.context.clock.now().duration_since(self.began).abs() > LONGEST_PRUNE {
+            return Err(VaultError::PruneTooLong { days: LONGEST_PRUNE.as_hours() / 24 });
+        }
+        Ok(())
+    }
+
     async fn sign_condemnation(&self, body: Condemnation) -> Result<FoundCondemnation, VaultError> {
         let key = self.repository.store_signed(self.group, self.pen, &body).await?.name;
         let entry = self.repository.store.entry(&key).await?;
@@ -310,6 +354,7 @@ impl Round<'_> {
         let mut looked: Option<Timestamp> = None;
         for (number, key) in objects.iter().enumerate() {
             // A machine that slept meanwhile looks again.
+            self.see_that_it_is_young()?;
             let now = self.context.clock.now();
             let is_recent = looked.is_some_and(|at| now.duration_since(at).abs() < LONGEST_TRUST);
             if number % DELETIONS_BY_ONE_ROSTER == 0 || !is_recent {

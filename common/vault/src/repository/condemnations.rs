@@ -33,6 +33,8 @@ pub(crate) struct FoundCondemnation {
 pub(crate) struct Excluded {
     /// Frames that are condemned or were found lost.
     pub(crate) frames: FrameSet,
+    /// Those of them that were found lost.
+    pub(crate) lost: FrameSet,
     /// The packs that are condemned: what is only in these will be deleted.
     pub(crate) packs: HashSet<Sha256Digest>,
     /// The runs whose registrations are condemned: without them, no frame of theirs opens.
@@ -171,7 +173,8 @@ impl Repository {
     /// What a new snapshot must not refer to. Fails if any of it may be out of this user's reach: a keeper who can read
     /// it is about to delete what it names.
     pub(crate) async fn excluded(&self, group: &GroupView) -> Result<Excluded, VaultError> {
-        let (mut frames, mut unusable) = self.losses(group, Word::LostToRuns).await?;
+        let (lost, mut unusable) = self.losses(group, Word::LostToRuns).await?;
+        let mut frames = lost.clone();
         let (mut packs, mut runs, mut locations) = (HashSet::new(), HashSet::new(), HashSet::new());
         let (of_packs, of_runs) = (layout::packs(group.id), layout::runs(group.id));
         let of_locations = layout::locations_of(group.id);
@@ -193,7 +196,7 @@ impl Repository {
         if let Some(hidden) = unusable.iter().find(|error| matches!(error, ObjectError::OutOfReach { .. })) {
             return Err(hidden.clone().into());
         }
-        Ok(Excluded { frames, packs, runs, locations, unusable })
+        Ok(Excluded { frames, lost, packs, runs, locations, unusable })
     }
 }
 
@@ -232,7 +235,7 @@ mod tests {
         assert!(stored_by_a_run().await > 1_000_000);
         assert!(stored_by_a_run().await < 100_000, "it refers to the first run");
         let session = crafted.as_keeper(&keeper).await;
-        let condemnation = Condemnation { frames: Vec::new(), objects: registrations() };
+        let condemnation = Condemnation { frames: Vec::new(), objects: registrations(), avoid_only: None };
         let pen = session.pruning_pen().unwrap();
         session.repository().store_signed(&group, pen, &condemnation).await.unwrap();
         assert!(stored_by_a_run().await > 1_000_000, "it stores everything again");

@@ -7,7 +7,7 @@ use lifeboat_testkit::context;
 use lifeboat_testkit::fault_store::{Answer, Fault, Gate, Operation, Rule};
 use lifeboat_vault::check::Maintenance;
 use lifeboat_vault::repair::RepairOptions;
-use lifeboat_vault::{Floor, GRACE_DAYS, KeeperKey, Membership, PackSizes, VaultError};
+use lifeboat_vault::{Floor, GRACE_DAYS, KeeperKey, Membership, PackSizes, PruneOptions, VaultError, prune};
 
 use crate::test_repository::{DAY, Files, TestRepository, days, noise};
 
@@ -197,6 +197,50 @@ async fn what_one_prune_is_about_to_delete_is_not_let_off_by_another() {
     let (committed, ()) = tokio::join!(committing, pruning);
     repo.faults.clear_script();
     assert!(matches!(committed, Err(VaultError::CommittedTooLate { .. })), "{committed:?}");
+}
+
+/// What was condemned, was needed again, and is forgotten once more has its whole grace again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_needed_again_is_not_deleted_at_once_when_it_is_unneeded() {
+    let (repo, keeper) = with_what_is_due().await;
+    let membership = async |snapshots| {
+        let restorer = repo.restorer().await.unwrap();
+        Membership::of(&restorer, &repo.context()).set_floor(Floor { days: 0, snapshots }).await.unwrap();
+    };
+    // A roster that keeps it makes it count again.
+    membership(2).await;
+    let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert_eq!((pruned.deleted_objects, pruned.refused), (0, 1));
+    repo.assert_all_restore("kept by the floor").await;
+    membership(1).await;
+    let pruned = repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert_eq!(pruned.deleted_objects, 0, "{pruned:?}");
+    assert!(pruned.condemned_objects > 0, "{pruned:?}");
+    repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
+    assert!(repo.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects > 0);
+    repo.faults.advance(days(GRACE_DAYS) + Duration::from_mins(1));
+    repo.prune(&keeper, GRACE_DAYS).await.unwrap();
+    assert_eq!(keys(&repo, "condemned"), [""; 0], "nothing is avoided for ever");
+}
+
+/// A keeper's machine sleeps in the middle of its deletions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_that_lasts_for_days_stops() {
+    let (repo, keeper) = with_what_is_due().await;
+    let asleep = Gate::new();
+    repo.faults.script(Rule::new(Fault::wait(&asleep)).on(Operation::Delete).below("snapshots/"));
+    let meanwhile = async {
+        asleep.arrivals(1).await;
+        repo.clock.advance(5 * DAY);
+        repo.faults.clear_log();
+        asleep.open();
+    };
+    let (session, context) = (repo.as_keeper(&keeper).await.unwrap(), repo.context());
+    let options = PruneOptions::default();
+    let (pruned, ()) = tokio::join!(prune(&session, &options, &context), meanwhile);
+    assert!(matches!(pruned, Err(VaultError::PruneTooLong { days: 4 })), "{pruned:?}");
+    assert_eq!(repo.faults.count(Operation::Delete, "packs/"), 0);
+    assert!(repo.prune(&keeper, GRACE_DAYS).await.unwrap().deleted_objects > 0);
 }
 
 /// A machine sleeps between part and manifest, and what it refers to is condemned meanwhile. It moved frames before its

@@ -6,7 +6,7 @@
 //! the same effect), and a fault may occur, up to a number of faults per trace: a process dies, the answer to a request
 //! is lost, a request arrives after its process has given up, a listing lacks what was stored today, or the storage
 //! loses an index object. The decisions are those of the real functions: [`Needs`], [`RunFacts`], [`Claims`],
-//! [`to_condemn`], [`to_delete`], [`to_lift`], and [`is_past_lease`] and [`is_late`] of runs.
+//! [`Unneeded`], [`to_delete`], [`to_lift`], and [`is_past_lease`] and [`is_late`] of runs.
 //!
 //! Run 0 is committed at the beginning, and every other run has a chunk in common with it: it references the frame of
 //! run 0 with that chunk, or stores the chunk again.
@@ -14,7 +14,7 @@
 //! [`Needs`]: super::needs::Needs
 //! [`RunFacts`]: super::runs::RunFacts
 //! [`Claims`]: super::homes::Claims
-//! [`to_condemn`]: super::sweep::to_condemn
+//! [`Unneeded`]: super::sweep::Unneeded
 //! [`to_delete`]: super::sweep::to_delete
 //! [`to_lift`]: super::sweep::to_lift
 
@@ -32,6 +32,9 @@ use self::memo::{Memo, remembered};
 use self::names::{Age, Decided, Lost, Name, OLDEST, RunNumber};
 use self::store::Store;
 use crate::backup::keeping::{is_late, is_past_lease};
+
+/// A prune that began longer ago than this, in days, stops.
+const LONGEST_PRUNE: Age = 4;
 
 thread_local! {
     /// Whether what follows from a store, once all processes have ended, is as it must be.
@@ -60,7 +63,7 @@ struct Protocol {
 enum Flaw {
     /// A prune deletes what was condemned even if it is needed by now.
     DeletesWithoutLookingAgain,
-    /// A prune deletes condemnations that name something needed.
+    /// A prune deletes condemnations that name something needed, and has no run avoid it.
     LiftsWhatIsNeeded,
     /// A run does not look at condemnations again before its manifest.
     CommitsWithoutLookingAgain,
@@ -112,7 +115,8 @@ enum Repairer {
 enum Delayed {
     /// What a run stores after this phase.
     Run(RunNumber, Phase),
-    Delete(Name),
+    /// It arrives within [`LONGEST_PRUNE`] days, or never: this many have passed.
+    Delete(Name, Age),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -238,11 +242,8 @@ impl Protocol {
         let State { store, keepers, .. } = state;
         let swept = |store: &mut Store, decided: Decided| {
             if !decided.due.is_empty() {
-                return Keeper::Sweeping(Decided {
-                    new: BTreeSet::new(),
-                    outdated: BTreeSet::new(),
-                    ..decided
-                });
+                let (new, avoided, replaced) = Default::default();
+                return Keeper::Sweeping(Decided { new, avoided, replaced, ..decided });
             }
             store.condemnations.retain(|found| !decided.served.contains(found));
             Keeper::Idle
@@ -252,9 +253,12 @@ impl Protocol {
                 let listed = if is_stale { store.without_todays() } else { store.clone() };
                 let mut decided = listed.decide(self.has(Flaw::DeletesWithoutLookingAgain));
                 if self.has(Flaw::LiftsWhatIsNeeded) {
-                    decided.outdated = listed.condemnations_beyond(&listed.plan().unneeded);
+                    decided.avoided.clear();
                 }
                 Keeper::Planned(decided)
+            }
+            Keeper::Planned(decided) | Keeper::Sweeping(decided) if decided.age > LONGEST_PRUNE => {
+                Keeper::Idle
             }
             Keeper::Planned(decided) => {
                 store.condemn(&decided);
@@ -333,6 +337,12 @@ impl State {
 
     fn pass(&mut self, days: Age) {
         self.store.pass(days);
+        for delayed in &mut self.delayed {
+            if let Delayed::Delete(_, age) = delayed {
+                *age += days;
+            }
+        }
+        self.delayed.retain(|delayed| !matches!(delayed, Delayed::Delete(_, age) if *age > LONGEST_PRUNE));
         for keeper in &mut self.keepers {
             match keeper {
                 Keeper::Planned(decided) | Keeper::Sweeping(decided) => decided.pass(days),
@@ -387,7 +397,7 @@ impl State {
         }
         gone.retain(|name| !counts(store, name));
         let is_useless =
-            |delayed: &&Delayed| matches!(delayed, Delayed::Delete(name) if !counts(store, name));
+            |delayed: &&Delayed| matches!(delayed, Delayed::Delete(name, _) if !counts(store, name));
         let delayed: Vec<Delayed> =
             self.delayed.iter().filter(|delayed| !is_useless(delayed)).copied().collect();
         self.delayed = delayed;
@@ -420,7 +430,7 @@ impl State {
         for delayed in &mut self.delayed {
             match delayed {
                 Delayed::Run(number, _) => *number = new(*number),
-                Delayed::Delete(name) => *name = name.renumbered(new),
+                Delayed::Delete(name, _) => *name = name.renumbered(new),
             }
         }
     }
@@ -528,7 +538,7 @@ impl Model for Protocol {
             Step::PruneStale(keeper) => self.prune(&mut state, keeper, true),
             Step::PruneDelayed(keeper) => {
                 if let Keeper::Sweeping(decided) = &state.keepers[keeper] {
-                    state.delayed.push(Delayed::Delete(decided.due[0]));
+                    state.delayed.push(Delayed::Delete(decided.due[0], 0));
                 }
                 state.keepers[keeper] = Keeper::Dead;
             }
@@ -542,7 +552,7 @@ impl Model for Protocol {
                     self.run(&mut state, number);
                     state.phases[usize::from(number) - 1] = Phase::Dead;
                 }
-                Delayed::Delete(name) => state.store.delete(name),
+                Delayed::Delete(name, _) => state.store.delete(name),
             },
         }
         state.faults_left -= u8::from(is_fault);

@@ -104,7 +104,7 @@ impl Planner<'_> {
                     self.plan.dead.insert((*key).clone());
                 } else if signer == self.signer {
                     let is_clean = names.all(|name| is_live(&self.plan, name));
-                    own.push((is_clean && !self.condemned.contains(*key), (*key).clone()));
+                    own.push((is_clean && !self.condemned.contains(key.as_str()), (*key).clone()));
                 } else if !names.any(|name| is_live(&self.plan, name)) {
                     self.plan.dead.insert((*key).clone());
                 }

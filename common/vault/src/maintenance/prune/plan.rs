@@ -122,7 +122,7 @@ pub(super) struct Planner<'a> {
     /// How long condemned objects stay.
     pub(super) grace: SignedDuration,
     /// Objects that are already condemned.
-    pub(super) condemned: HashSet<String>,
+    pub(super) condemned: HashSet<&'a str>,
     pub(super) plan: GroupPlan,
 }
 
@@ -131,7 +131,7 @@ impl GroupPlan {
     pub(super) async fn work_out(
         round: &Round<'_>,
         history: &History,
-        condemned: HashSet<String>,
+        condemned: HashSet<&str>,
     ) -> Result<Self, VaultError> {
         let Round { repository, group, listing, now, .. } = *round;
         let (signer, grace) = (round.pen.signer, round.options.grace);
@@ -229,7 +229,7 @@ impl<'a> Planner<'a> {
                     Standing::Keeper | Standing::Root => Rank::Pruner,
                     _ => Rank::Stated(entry.modified),
                 };
-                let is_condemned = self.condemned.contains(*key);
+                let is_condemned = self.condemned.contains(key.as_str());
                 all.claims.add(&body, (signer, rank), !is_condemned, &known);
                 let named = body.packs.iter().filter_map(|located| packs.number(&located.pack)).collect();
                 let key = (*key).clone();
@@ -325,7 +325,7 @@ impl<'a> Planner<'a> {
     ) -> Result<Homes, VaultError> {
         let group = self.group.id;
         loop {
-            let mut homes = claims.settle(|pack| self.condemned.contains(&layout::pack(group, pack)));
+            let mut homes = claims.settle(|pack| self.condemned.contains(layout::pack(group, pack).as_str()));
             homes.unproved.retain(|unproved| !proved.contains(unproved));
             if homes.unproved.is_empty() {
                 return Ok(homes);

@@ -8,29 +8,69 @@ use crate::format::condemnation::{Condemnation, GRACE, MOST_OBJECTS};
 use crate::format::frame_set::FrameSet;
 use crate::repository::condemnations::FoundCondemnation;
 
-/// What to condemn: these objects, which nothing needs, and these frames in packs among them, as far as the
-/// condemnations that were `found` do not name them yet. Objects stay condemned until they are gone, even if something
-/// needs them again: another prune may be deleting them.
-pub(super) fn to_condemn(
-    objects: &BTreeSet<String>,
-    frames: &FrameSet,
-    found: &[FoundCondemnation],
-) -> Vec<Condemnation> {
-    let condemned: HashSet<&String> = found.iter().flat_map(|found| &found.body.objects).collect();
-    let mut condemned_frames = FrameSet::default();
-    for found in found {
-        condemned_frames.add_records(&found.body.frames);
+/// The result of a plan.
+pub(super) struct Unneeded<'a> {
+    /// The names of objects that nothing needs.
+    pub(super) objects: &'a BTreeSet<String>,
+    /// Frames in packs among these that nothing needs.
+    pub(super) frames: &'a FrameSet,
+    /// The frames that something needs.
+    pub(super) needed: &'a FrameSet,
+}
+
+/// What happens to condemnations.
+pub(super) struct Condemning {
+    /// Those that stay as they are.
+    pub(super) standing: Vec<FoundCondemnation>,
+    /// Those that name something needed, which are deleted once their replacements are stored.
+    pub(super) replaced: Vec<FoundCondemnation>,
+    /// Those to sign.
+    pub(super) new: Vec<Condemnation>,
+}
+
+impl Unneeded<'_> {
+    /// Decides what happens to the condemnations that were `found`, with the names of objects that are there. One that
+    /// names something needed is replaced by one without it, and one by which that is only avoided: another prune may be
+    /// deleting it by the one that is replaced, so no run refers to it for a grace more.
+    pub(super) fn condemn(&self, found: Vec<FoundCondemnation>) -> Condemning {
+        let (standing, replaced): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| {
+            let is_unneeded = |key: &String| self.objects.contains(key);
+            let names_needed = !found.body.objects.iter().all(is_unneeded)
+                || frames_of([found].into_iter()).meets(self.needed);
+            !(found.body.deletes() && names_needed)
+        });
+        let deleting = || standing.iter().filter(|found| found.body.deletes());
+        let condemned: HashSet<&String> = deleting().flat_map(|found| &found.body.objects).collect();
+        let objects = self.objects.iter().filter(|key| !condemned.contains(key));
+        let objects: Vec<String> = objects.cloned().collect();
+        let frames = self.frames.minus(&frames_of(deleting()));
+        let mut new = condemnations(&objects, &frames, None);
+        let needed = replaced.iter().flat_map(|found| &found.body.objects);
+        let needed: BTreeSet<&String> = needed.filter(|key| !self.objects.contains(*key)).collect();
+        let needed: Vec<String> = needed.into_iter().cloned().collect();
+        let frames = frames_of(replaced.iter()).and(self.needed);
+        new.extend(condemnations(&needed, &frames, Some(true)));
+        Condemning { standing, replaced, new }
     }
-    let objects: Vec<String> = objects.iter().filter(|key| !condemned.contains(key)).cloned().collect();
+}
+
+fn frames_of<'f>(found: impl Iterator<Item = &'f FoundCondemnation>) -> FrameSet {
+    let mut frames = FrameSet::default();
+    for found in found {
+        frames.add_records(&found.body.frames);
+    }
+    frames
+}
+
+/// Condemnations that name these objects and frames; none if there are none.
+fn condemnations(objects: &[String], frames: &FrameSet, avoid_only: Option<bool>) -> Vec<Condemnation> {
     // Runs do not refer to what is only in condemned packs, so a frame that is left out here is safe as well.
-    let frames = frames.minus(&condemned_frames).in_proportion();
-    let mut new: Vec<Condemnation> = objects
-        .chunks(MOST_OBJECTS)
-        .map(|objects| Condemnation { frames: Vec::new(), objects: objects.to_vec() })
-        .collect();
+    let frames = frames.in_proportion();
+    let of = |objects: &[String]| Condemnation { frames: Vec::new(), objects: objects.to_vec(), avoid_only };
+    let mut new: Vec<Condemnation> = objects.chunks(MOST_OBJECTS).map(of).collect();
     if !frames.is_empty() {
         if new.is_empty() {
-            new.push(Condemnation::default());
+            new.push(of(&[]));
         }
         // A run that refers to frames reads all condemnations, so it does not matter which one names them.
         new[0].frames = frames.to_records();
@@ -53,15 +93,15 @@ pub(super) fn to_delete<'u>(
     now: Timestamp,
     grace: SignedDuration,
 ) -> Vec<&'u String> {
-    let due = standing.iter().filter(|found| is_due(found.stored, now, grace));
+    let due = standing.iter().filter(|found| found.body.deletes() && is_due(found.stored, now, grace));
     let named: HashSet<&String> = due.flat_map(|found| &found.body.objects).collect();
     let mut objects: Vec<&String> = unneeded.filter(|key| named.contains(key)).collect();
     objects.sort_by_key(|key| (order_of(key), *key));
     objects
 }
 
-/// The condemnations that have become useless. One is useful while an object that it names is `left`, and until no run
-/// that began before it can still commit, whatever the prune's own grace is.
+/// The condemnations that have become useless. One is useful until no run that began before it can still commit, whatever
+/// the prune's own grace is, and while an object is `left` that may be deleted by it.
 pub(super) fn to_lift(
     standing: &[FoundCondemnation],
     is_left: impl Fn(&String) -> bool,
@@ -69,7 +109,8 @@ pub(super) fn to_lift(
     grace: SignedDuration,
 ) -> impl Iterator<Item = &FoundCondemnation> {
     standing.iter().filter(move |found| {
-        is_due(found.stored, now, grace.max(GRACE)) && !found.body.objects.iter().any(&is_left)
+        let is_waiting = found.body.deletes() && found.body.objects.iter().any(&is_left);
+        is_due(found.stored, now, grace.max(GRACE)) && !is_waiting
     })
 }
 
@@ -119,6 +160,7 @@ mod tests {
             body: Condemnation {
                 frames: frames(of).to_records(),
                 objects: objects.iter().map(ToString::to_string).collect(),
+                avoid_only: None,
             },
         }
     }
@@ -127,49 +169,88 @@ mod tests {
         objects.iter().map(ToString::to_string).collect()
     }
 
-    /// What was condemned with which frames, what is unneeded today with which frames, and what is new of these.
+    /// What was condemned with which frames; what is unneeded today with which frames; then whether the condemnation
+    /// stands, what is condemned, and what is only avoided.
     type Row = (
-        &'static [&'static str],
-        &'static [u32],
-        &'static [&'static str],
-        &'static [u32],
-        &'static [&'static str],
-        &'static [u32],
+        (&'static [&'static str], &'static [u32]),
+        (&'static [&'static str], &'static [u32]),
+        bool,
+        (&'static [&'static str], &'static [u32]),
+        (&'static [&'static str], &'static [u32]),
     );
 
+    const NONE: (&[&str], &[u32]) = (&[], &[]);
+
+    fn named<'c>(bodies: impl Iterator<Item = &'c Condemnation>) -> (Vec<&'c str>, Vec<u32>) {
+        let (mut objects, mut frames) = (Vec::new(), FrameSet::default());
+        for body in bodies {
+            assert!(!body.objects.is_empty() || !body.frames.is_empty(), "one that names nothing");
+            objects.extend(body.objects.iter().map(String::as_str));
+            frames.add_records(&body.frames);
+        }
+        (objects, frames.iter().map(|frame| frame.ordinal).collect())
+    }
+
+    /// Frame 9 is needed.
     #[test]
-    fn what_is_unneeded_is_condemned_once() {
+    fn what_is_unneeded_is_condemned_once_and_what_is_needed_again_is_only_avoided() {
         let rows: &[Row] = &[
-            (&[], &[], &[], &[], &[], &[]),
-            (&[], &[], &["packs/a", "packs/b"], &[1], &["packs/a", "packs/b"], &[1]),
-            (&["packs/a"], &[], &["packs/a"], &[], &[], &[]),
-            (&["packs/a"], &[], &["packs/a", "packs/b"], &[], &["packs/b"], &[]),
-            (&["packs/a", "packs/b"], &[], &["packs/a"], &[], &[], &[]),
-            (&["packs/a"], &[], &[], &[], &[], &[]),
-            (&["packs/a"], &[1], &["packs/a"], &[1], &[], &[]),
-            (&["packs/a"], &[1], &["packs/a"], &[1, 2], &[], &[2]),
-            (&["packs/a"], &[1], &["packs/b"], &[1], &["packs/b"], &[]),
+            (NONE, NONE, true, NONE, NONE),
+            (NONE, (&["packs/a", "packs/b"], &[1]), true, (&["packs/a", "packs/b"], &[1]), NONE),
+            ((&["packs/a"], &[]), (&["packs/a"], &[]), true, NONE, NONE),
+            ((&["packs/a"], &[]), (&["packs/a", "packs/b"], &[]), true, (&["packs/b"], &[]), NONE),
+            (
+                (&["packs/a", "packs/b"], &[]),
+                (&["packs/a"], &[]),
+                false,
+                (&["packs/a"], &[]),
+                (&["packs/b"], &[]),
+            ),
+            ((&["packs/a"], &[]), NONE, false, NONE, (&["packs/a"], &[])),
+            ((&["packs/a"], &[1]), (&["packs/a"], &[1]), true, NONE, NONE),
+            ((&["packs/a"], &[1]), (&["packs/a"], &[1, 2]), true, (&[], &[2]), NONE),
+            ((&["packs/a"], &[1, 9]), (&["packs/a"], &[1]), false, (&["packs/a"], &[1]), (&[], &[9])),
+            ((&["packs/a"], &[1]), (&["packs/b"], &[]), false, (&["packs/b"], &[]), (&["packs/a"], &[])),
         ];
-        for (condemned, of, objects, unneeded, new, new_frames) in rows {
-            let found = [found(3, condemned, of)];
-            let decided = to_condemn(&names(objects), &frames(unneeded), &found);
-            let named: Vec<&str> =
-                decided.iter().flat_map(|body| &body.objects).map(String::as_str).collect();
-            assert_eq!(named, *new, "{condemned:?} {objects:?}");
-            let mut named = FrameSet::default();
-            for body in &decided {
-                named.add_records(&body.frames);
-            }
-            assert_eq!(named.iter().collect::<Vec<_>>(), frames(new_frames).iter().collect::<Vec<_>>());
-            let names_any = |body: &Condemnation| !body.objects.is_empty() || !body.frames.is_empty();
-            assert!(decided.iter().all(names_any), "one that names nothing");
+        for ((condemned, of), (objects, unneeded), stands, new, avoided) in rows {
+            let (objects, unneeded, needed) = (names(objects), frames(unneeded), frames(&[9]));
+            let plan = Unneeded { objects: &objects, frames: &unneeded, needed: &needed };
+            let decided = plan.condemn(vec![found(3, condemned, of)]);
+            let found = (decided.standing.len(), decided.replaced.len());
+            assert_eq!(found, (usize::from(*stands), usize::from(!*stands)), "{condemned:?} {of:?}");
+            let deleting = decided.new.iter().filter(|body| body.deletes());
+            assert_eq!(named(deleting), (new.0.to_vec(), new.1.to_vec()), "{condemned:?} {of:?}");
+            let avoiding = decided.new.iter().filter(|body| !body.deletes());
+            assert_eq!(named(avoiding), (avoided.0.to_vec(), avoided.1.to_vec()), "{condemned:?} {of:?}");
+        }
+    }
+
+    fn avoided(age_days: i64, objects: &[&str], of: &[u32]) -> FoundCondemnation {
+        let mut found = found(age_days, objects, of);
+        found.body.avoid_only = Some(true);
+        found
+    }
+
+    #[test]
+    fn nothing_is_deleted_by_what_only_says_what_to_avoid_and_it_ends_by_itself() {
+        let (objects, none) = (names(&["packs/a"]), FrameSet::default());
+        let plan = Unneeded { objects: &objects, frames: &none, needed: &frames(&[9]) };
+        // It stands though something that it names is needed, and what is unneeded by now is condemned beside it.
+        let decided = plan.condemn(vec![avoided(9, &["packs/a", "packs/b"], &[9])]);
+        assert_eq!((decided.standing.len(), decided.replaced.len()), (1, 0));
+        assert_eq!(named(decided.new.iter()), (vec!["packs/a"], Vec::new()));
+        let deleted = to_delete(&decided.standing, objects.iter(), now(), GRACE);
+        assert!(deleted.is_empty(), "{deleted:?}");
+        for (age, lifted) in [(7, 0), (8, 1)] {
+            assert_eq!(to_lift(&[avoided(age, &["packs/a"], &[])], |_| true, now(), GRACE).count(), lifted);
         }
     }
 
     #[test]
     fn condemnations_are_split_where_one_would_name_too_many_objects() {
         let objects: BTreeSet<String> = (0..=MOST_OBJECTS).map(|number| format!("packs/{number}")).collect();
-        let new = to_condemn(&objects, &frames(&[1]), &[]);
+        let plan = Unneeded { objects: &objects, frames: &frames(&[1]), needed: &FrameSet::default() };
+        let new = plan.condemn(Vec::new()).new;
         let sizes: Vec<usize> = new.iter().map(|body| body.objects.len()).collect();
         assert_eq!(sizes, [MOST_OBJECTS, 1]);
         assert_eq!(new.iter().flat_map(|body| body.objects.clone()).collect::<BTreeSet<_>>(), objects);

@@ -54,16 +54,26 @@ pub(super) enum Lost {
     Locations(RunNumber),
 }
 
-/// A condemnation in the store: what it names, and its age.
-pub(super) type Condemned = (BTreeSet<Name>, Age);
+/// A condemnation in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Condemned {
+    pub(super) names: BTreeSet<Name>,
+    pub(super) age: Age,
+    /// Whether runs only avoid what it names.
+    pub(super) is_avoidance: bool,
+}
 
 /// What a prune is about to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Decided {
+    /// How long ago it began.
+    pub(super) age: Age,
     /// What it condemns.
     pub(super) new: BTreeSet<Name>,
-    /// The condemnations that a wrong prune deletes after that, since they name something needed.
-    pub(super) outdated: BTreeSet<Condemned>,
+    /// What it has runs avoid.
+    pub(super) avoided: BTreeSet<Name>,
+    /// The condemnations that it deletes after that, since they name something needed.
+    pub(super) replaced: BTreeSet<Condemned>,
     /// What it deletes, in order.
     pub(super) due: Vec<Name>,
     /// The condemnations that are of no use after that.
@@ -74,24 +84,26 @@ impl Decided {
     /// Gives every run its new number.
     pub(super) fn renumber(&mut self, new: impl Fn(RunNumber) -> RunNumber + Copy) {
         self.new = renumbered(&self.new, new);
+        self.avoided = renumbered(&self.avoided, new);
         for name in &mut self.due {
             *name = name.renumbered(new);
         }
-        for condemned in [&mut self.outdated, &mut self.served] {
+        for condemned in [&mut self.replaced, &mut self.served] {
             *condemned = renumbered_condemned(condemned, new);
         }
     }
 
     /// Drops these names from the condemnations that it is about to lift.
     pub(super) fn forget_names(&mut self, gone: &BTreeSet<Name>) {
-        for condemned in [&mut self.outdated, &mut self.served] {
+        for condemned in [&mut self.replaced, &mut self.served] {
             *condemned = without(condemned, gone);
         }
     }
 
     /// Has days pass.
     pub(super) fn pass(&mut self, days: Age) {
-        for condemned in [&mut self.outdated, &mut self.served] {
+        self.age = (self.age + days).min(OLDEST);
+        for condemned in [&mut self.replaced, &mut self.served] {
             *condemned = aged(condemned, days);
         }
     }
@@ -110,16 +122,18 @@ pub(super) fn renumbered_condemned(
     condemned: &BTreeSet<Condemned>,
     new: impl Fn(RunNumber) -> RunNumber + Copy,
 ) -> BTreeSet<Condemned> {
-    condemned.iter().map(|(names, age)| (renumbered(names, new), *age)).collect()
+    let of = |found: &Condemned| Condemned { names: renumbered(&found.names, new), ..found.clone() };
+    condemned.iter().map(of).collect()
 }
 
 /// The same condemnations, days later.
 pub(super) fn aged(condemned: &BTreeSet<Condemned>, days: Age) -> BTreeSet<Condemned> {
-    condemned.iter().map(|(names, age)| (names.clone(), (age + days).min(OLDEST))).collect()
+    let of = |found: &Condemned| Condemned { age: (found.age + days).min(OLDEST), ..found.clone() };
+    condemned.iter().map(of).collect()
 }
 
 /// The same condemnations without some names; those that named nothing else are no more.
 pub(super) fn without(condemned: &BTreeSet<Condemned>, gone: &BTreeSet<Name>) -> BTreeSet<Condemned> {
-    let condemned = condemned.iter().map(|(names, age)| (names - gone, *age));
-    condemned.filter(|(names, _)| !names.is_empty()).collect()
+    let condemned = condemned.iter().map(|found| Condemned { names: &found.names - gone, ..found.clone() });
+    condemned.filter(|found| !found.names.is_empty()).collect()
 }

@@ -19,7 +19,7 @@ use crate::ids::{FrameName, KeeperId, RunId, Signer, WriterId};
 use crate::maintenance::prune::homes::{Claims, Fate, Known, Rank};
 use crate::maintenance::prune::needs::{LeftSnapshot, Needs, UnnamedPart};
 use crate::maintenance::prune::runs::{RunFacts, RunState, is_old};
-use crate::maintenance::prune::sweep::{to_condemn, to_delete, to_lift};
+use crate::maintenance::prune::sweep::{Condemning, Unneeded, to_delete, to_lift};
 use crate::repository::condemnations::FoundCondemnation;
 
 /// What is in the store of one run.
@@ -245,7 +245,7 @@ impl Store {
         for name in self.names().filter(|name| self.age(*name) == Some(0)) {
             stale.delete(name);
         }
-        stale.condemnations.retain(|(_, age)| *age > 0);
+        stale.condemnations.retain(|found| found.age > 0);
         stale
     }
 
@@ -270,7 +270,7 @@ impl Store {
 
     /// Everything that is condemned.
     pub(super) fn condemned(&self) -> BTreeSet<Name> {
-        self.condemnations.iter().flat_map(|(names, _)| names).copied().collect()
+        self.condemnations.iter().flat_map(|found| &found.names).copied().collect()
     }
 
     /// Whether a run may reference the frame of run 0: it is in an existing pack that is not condemned.
@@ -489,44 +489,52 @@ impl Store {
         let names: HashMap<String, Name> = self.names().map(|name| (name.key(), name)).collect();
         let numbered: Vec<&Condemned> = self.condemnations.iter().collect();
         let mut found: Vec<FoundCondemnation> = Vec::new();
-        for (number, (named, age)) in numbered.iter().enumerate() {
-            let objects = named.iter().map(|name| name.key()).filter(|key| names.contains_key(key)).collect();
-            let body = Condemnation { frames: Vec::new(), objects };
-            found.push(FoundCondemnation { key: number.to_string(), stored: stored(*age), body });
+        for (number, condemned) in numbered.iter().enumerate() {
+            let objects = condemned.names.iter().map(|name| name.key());
+            let objects = objects.filter(|key| names.contains_key(key)).collect();
+            let avoid_only = condemned.is_avoidance.then_some(true);
+            let body = Condemnation { frames: Vec::new(), objects, avoid_only };
+            found.push(FoundCondemnation { key: number.to_string(), stored: stored(condemned.age), body });
         }
         let objects: BTreeSet<String> = unneeded.iter().map(|name| name.key()).collect();
-        let new = to_condemn(&objects, &FrameSet::default(), &found);
-        let deletable: BTreeSet<&String> = if deletes_what_is_needed {
-            names.keys().collect()
-        } else {
-            objects.iter().filter(|key| !evidence.contains(*key)).collect()
-        };
+        let none = FrameSet::default();
+        let all: BTreeSet<String> = names.keys().cloned().collect();
+        // A wrong prune takes everything for unneeded once it is condemned.
+        let is_unneeded = if deletes_what_is_needed { &all } else { &objects };
+        let plan = Unneeded { objects: is_unneeded, frames: &none, needed: &none };
+        let Condemning { standing, replaced, new } = plan.condemn(found);
+        let deletable = is_unneeded.iter().filter(|key| !evidence.contains(*key));
         let (now, grace) = (now(), days(self.grace_days));
-        let due = to_delete(&found, deletable.into_iter(), now, grace);
+        let due = to_delete(&standing, deletable, now, grace);
         let is_left = |key: &String| names.contains_key(key) && !due.contains(&key);
-        let served = to_lift(&found, is_left, now, grace);
+        let original =
+            |found: &FoundCondemnation| numbered[found.key.parse::<usize>().expect("it is a number")].clone();
+        let of = |deletes: bool| -> BTreeSet<Name> {
+            let bodies = new.iter().filter(|body| body.deletes() == deletes);
+            bodies
+                .flat_map(|body| &body.objects)
+                .filter(|key| !deletes || objects.contains(*key))
+                .map(|key| names[key])
+                .collect()
+        };
         Decided {
-            new: new.iter().flat_map(|body| &body.objects).map(|key| names[key]).collect(),
-            outdated: BTreeSet::new(),
-            served: served
-                .map(|found| numbered[found.key.parse::<usize>().expect("it is a number")].clone())
-                .collect(),
+            age: 0,
+            new: of(true),
+            avoided: of(false),
+            replaced: replaced.iter().map(original).collect(),
+            served: to_lift(&standing, is_left, now, grace).map(original).collect(),
             due: due.into_iter().map(|key| names[key]).collect(),
         }
     }
 
-    /// The condemnations that name something else that is there than these.
-    pub(super) fn condemnations_beyond(&self, names: &BTreeSet<Name>) -> BTreeSet<Condemned> {
-        let is_beyond = |name: &Name| self.age(*name).is_some() && !names.contains(name);
-        self.condemnations.iter().filter(|(named, _)| named.iter().any(is_beyond)).cloned().collect()
-    }
-
     /// Has a prune condemn, as it decided.
     pub(super) fn condemn(&mut self, decided: &Decided) {
-        if !decided.new.is_empty() {
-            self.condemnations.insert((decided.new.clone(), 0));
+        for (names, is_avoidance) in [(&decided.new, false), (&decided.avoided, true)] {
+            if !names.is_empty() {
+                self.condemnations.insert(Condemned { names: names.clone(), age: 0, is_avoidance });
+            }
         }
-        self.condemnations.retain(|found| !decided.outdated.contains(found));
+        self.condemnations.retain(|found| !decided.replaced.contains(found));
     }
 }
 
